@@ -1,0 +1,93 @@
+"""One DVC stage as a child process: its lines streamed, its errors named, no orphan left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import Busy, CommandError, DarkroomError
+from pipeline.workspace import Workspace
+
+_TERMINATION_SECONDS = 15
+"""From the polite signal to the other one; a trainer saves its state in between."""
+
+
+def reproduce(workspace: Workspace, stage: str, say: Callable[[str], None]) -> None:
+    """Bring *stage* up to date; DVC decides whether it must run.
+
+    Raises the stage's own DarkroomError, Busy where another run holds it, else CommandError.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "error.json"
+        last: list[str] = []
+        with _child(workspace, stage, report) as child:
+            for line in _lines(child):
+                say(line)
+                last = [*last, line][-5:]
+        if child.returncode != 0:
+            raise _error(stage, report, last)
+
+
+@contextmanager
+def _child(workspace: Workspace, stage: str, report: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run dvc in a process group of its own; whatever happens, end that group."""
+    environment = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    environment["DARKROOM_ERROR_FILE"] = str(report)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage],
+        cwd=workspace.root,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+        start_new_session=True,
+    )
+    try:
+        yield child
+        child.wait()
+    finally:
+        _end(child)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    for number, patience in ((signal.SIGTERM, _TERMINATION_SECONDS), (signal.SIGKILL, None)):
+        if child.poll() is not None:
+            return
+        os.killpg(child.pid, number)
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
+    assert child.stdout is not None
+    for line in child.stdout:
+        if line.strip():
+            yield line.rstrip()
+
+
+def _error(stage: str, report: Path, last: list[str]) -> DarkroomError:
+    if report.is_file():
+        facts = json.loads(report.read_text(encoding="utf-8"))
+        error = DarkroomError(facts["what"], *facts["where"], mend=facts["mend"])
+        error.code, error.retryable = facts["code"], facts["retryable"]
+        return error
+    if any("is busy" in line for line in last):
+        return Busy(
+            f"stage {stage} waits for files that another run of DVC holds",
+            last[-1],
+            mend="wait until it is done, then run the same again",
+        )
+    return CommandError(
+        f"stage {stage} failed", *last[-3:], mend=f"dvc repro {stage} shows all of it"
+    )

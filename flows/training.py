@@ -1,0 +1,58 @@
+"""Scheduled training: take in what is new, bring each stage up to date, publish, register."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+
+from flows.dvc import reproduce
+from flows.outcome import ONCE_MORE, attempt, log_line, value
+from pipeline.graph import read_stages
+from pipeline.operations import ingest, register
+from pipeline.operations.register import Registered
+from pipeline.project import Project, open_project
+from pipeline.tracking.publish import publish
+
+
+@task(name="ingest", task_run_name="ingest", **ONCE_MORE)
+def ingest_source(project: Project) -> Any:
+    return attempt(lambda: ingest.run(project.workspace, project.home, project.params, log_line))
+
+
+@task(name="stage", task_run_name="{stage}", **(ONCE_MORE | {"retries": 3}))
+def run_stage(project: Project, stage: str) -> Any:
+    """Bring one stage up to date; DVC decides whether it must run."""
+    return attempt(lambda: reproduce(project.workspace, stage, log_line))
+
+
+@task(name="publish", task_run_name="publish", **ONCE_MORE)
+def publish_run(project: Project) -> Any:
+    return attempt(lambda: publish(project.workspace, project.home, project.params.model_name))
+
+
+@task(name="register", task_run_name="register", **ONCE_MORE)
+def register_model(project: Project) -> Any:
+    return attempt(lambda: register.run(project.workspace, project.home, project.params, log_line))
+
+
+@flow(name="darkroom-training")
+def training() -> Any:
+    """Return what was registered, or the failed state of the first step that failed."""
+    return attempt(_train)
+
+
+def _train() -> Registered:
+    project = open_project(Path.cwd(), os.environ)
+    value(ingest_source(project, return_state=True))
+    for stage in read_stages(project.workspace.dvc_yaml):
+        value(run_stage(project, stage.name, return_state=True))
+    value(publish_run(project, return_state=True))
+    registered: Registered = value(register_model(project, return_state=True))
+    return registered
+
+
+if __name__ == "__main__":
+    from flows.outcome import main
+
+    main(training)

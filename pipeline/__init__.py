@@ -1,0 +1,1 @@
+"""From folders of labelled images to a registered, trusted classifier."""

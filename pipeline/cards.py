@@ -1,0 +1,26 @@
+"""The small JSON files that say what a folder of results holds."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ProjectError
+
+
+def write_card(path: Path, card: Mapping[str, Any] | list[Any]) -> None:
+    """Write *card*, keys sorted, so that equal cards are equal files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Raise ProjectError where *path* is missing or no JSON object."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ProjectError(
+            f"{'/'.join(path.parts[-3:])} is missing or damaged",
+            f"{type(error).__name__}: {error}".splitlines()[0][:200],
+            mend="dvc repro (in a clone: dvc pull first)",
+        ) from None

@@ -1,0 +1,89 @@
+"""`darkroom`, and `python -m pipeline.cli`: parse, call, print; a failure takes a few lines."""
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from pipeline.errors import DarkroomError, StorageError
+
+VERBS = {
+    "run": ("pipeline.cli.run", "Take in, train, register, classify: everything, under Prefect"),
+    "ingest": ("pipeline.cli.data", "Take the source's images in as a new dataset version"),
+    "publish": ("pipeline.cli.models", "Complete this workspace's run in MLflow from its files"),
+    "register": ("pipeline.cli.models", "Open the test split; register the model if it is new"),
+    "classify": ("pipeline.cli.inference", "Classify what is new in the inbox by the champion"),
+    "ui": ("pipeline.cli.models", "Open MLflow on this project's runs"),
+    "split": ("pipeline.cli.stages", "Stage: assign each image to a split"),
+    "train": ("pipeline.cli.stages", "Stage: train a network"),
+    "export": ("pipeline.cli.stages", "Stage: seal the model that will serve"),
+    "evaluate": ("pipeline.cli.stages", "Stage: measure the sealed model on validation"),
+}
+
+
+class Verbs(click.Group):
+    """Imports a verb's module when the verb is called, so that --help answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command: click.Command = getattr(importlib.import_module(VERBS[name][0]), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in VERBS.items()])
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+def darkroom() -> None:
+    """From folders of labelled images to a registered, trusted classifier."""
+
+
+def main() -> None:
+    try:
+        darkroom(standalone_mode=False)
+    except DarkroomError as error:
+        _fail(error)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit("darkroom: interrupted")
+    except OSError as error:
+        _fail(_storage_error(error))
+
+
+def _storage_error(error: OSError) -> DarkroomError:
+    """A full or read-only disk is nobody's bug; it is told like any other error."""
+    return StorageError(
+        f"{error.strerror or error}",
+        str(error.filename or ""),
+        mend="free space, or give the folder back its rights, and run the same command again",
+    )
+
+
+def _fail(error: DarkroomError) -> NoReturn:
+    """Print *error*; leave it where the flow that started this process looks for it."""
+    click.echo(f"darkroom: {error}", err=True)
+    if report := os.environ.get("DARKROOM_ERROR_FILE"):
+        facts = {
+            "code": error.code,
+            "what": error.what,
+            "where": list(error.where),
+            "mend": error.mend,
+            "retryable": error.retryable,
+        }
+        Path(report).write_text(json.dumps(facts), encoding="utf-8")
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Verbs about runs and models in MLflow."""
+
+import os
+import subprocess
+import sys
+
+import click
+
+from pipeline.cli.here import project_here, say
+
+
+@click.command()
+def publish() -> None:
+    """Complete this workspace's run in MLflow from its files; twice changes nothing."""
+    from pipeline.tracking.publish import publish as run
+
+    project = project_here()
+    say(f"MLflow run {run(project.workspace, project.home, project.params.model_name)}")
+
+
+@click.command()
+def register() -> None:
+    """Open the test split; register the model if it is new; make it champion if it is better."""
+    from pipeline.operations.register import run
+
+    project = project_here()
+    run(project.workspace, project.home, project.params, say)
+
+
+@click.command()
+@click.option("--port", default=5000, show_default=True, help="Port on 127.0.0.1.")
+def ui(port: int) -> None:
+    """Open MLflow on this project's runs: http://127.0.0.1:5000."""
+    from pipeline.tracking.store import connect, tracking_uri
+
+    project = project_here()
+    connect(project.home, os.environ)
+    uri = tracking_uri(project.home, os.environ)
+    server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    server += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    say(f"MLflow on {uri}: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    sys.exit(subprocess.call(server))

@@ -1,0 +1,43 @@
+"""The stages of dvc.yaml: DVC runs them; `dvc repro` is the way to call them."""
+
+import click
+
+from pipeline.cli.here import project_here, say
+
+
+@click.command()
+def split() -> None:
+    """Stage: assign each image of the dataset to train, validation or test."""
+    from pipeline.stages.split import run
+
+    project = project_here()
+    run(project.workspace, project.params, say)
+
+
+@click.command()
+def train() -> None:
+    """Stage: train a network; keep the epoch that validates best."""
+    from pipeline.cli.progress import watching
+    from pipeline.stages.train import run
+
+    project = project_here()
+    with watching(project.params.train.epochs) as watch:
+        run(project.workspace, project.home, project.params, say, watch)
+
+
+@click.command()
+def export() -> None:
+    """Stage: seal the model that will serve, and check it against torch."""
+    from pipeline.stages.export import run
+
+    project = project_here()
+    run(project.workspace, project.params, say)
+
+
+@click.command()
+def evaluate() -> None:
+    """Stage: measure the sealed model on the validation split."""
+    from pipeline.stages.evaluate import run
+
+    project = project_here()
+    run(project.workspace, project.home, project.params, say)

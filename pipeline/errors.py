@@ -1,0 +1,98 @@
+"""Every error that a person is meant to read: what happened, where, and what to do.
+
+Imports nothing, so that every layer, and the code sealed into a model, can raise them.
+"""
+
+
+class DarkroomError(Exception):
+    """Printed as at most five lines: what, up to three lines of where, and the mend."""
+
+    code = "error"
+    retryable = False
+
+    def __init__(self, what: str, *where: str, mend: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where[:3]
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return "\n".join([self.what, *(f"  {line}" for line in self.where), f"  mend: {self.mend}"])
+
+
+class ProjectError(DarkroomError):
+    """The folder is not a Darkroom project, or a file of it is damaged."""
+
+    code = "project"
+
+
+class ParamsError(DarkroomError):
+    """params.yaml says something that it must not."""
+
+    code = "params"
+
+
+class SourceError(DarkroomError):
+    """The source of images cannot make a dataset."""
+
+    code = "source"
+
+
+class DatasetError(DarkroomError):
+    """The snapshot, its catalogue and params.yaml do not belong together."""
+
+    code = "dataset"
+
+
+class TrainingError(DarkroomError):
+    """Training cannot start or go on."""
+
+    code = "training"
+
+
+class ArtefactError(DarkroomError):
+    """A model's files are not what they were when it was sealed."""
+
+    code = "artefact"
+
+
+class StoreUnreachable(DarkroomError):
+    """MLflow does not answer."""
+
+    code = "store_unreachable"
+    retryable = True
+
+
+class RegistryError(DarkroomError):
+    """The registry holds no model that fits what was asked."""
+
+    code = "registry"
+
+
+class Busy(DarkroomError):
+    """Somebody else is doing the same."""
+
+    code = "busy"
+    retryable = True
+
+
+class StorageError(DarkroomError):
+    """A disk is full, read-only or gone."""
+
+    code = "storage"
+    retryable = True
+
+
+class CommandError(DarkroomError):
+    """A program that Darkroom drives (dvc, git) failed in a way that it did not explain."""
+
+    code = "command"
+
+
+class UnreadableImage(Exception):
+    """One image is refused; the others go on. *reason* is a word that rows and tables carry."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,1 @@
+"""Measuring a sealed artefact and showing the result."""

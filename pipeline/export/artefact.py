@@ -1,0 +1,138 @@
+"""The sealed model: a folder that names every file of its own and brings its own code.
+
+    models/serving/
+      card.json                       what it is: classes, size, limits, temperature
+      fp32.onnx                       the network
+      code/darkroom_served_<hash>/    the decoder and classifier that it was sealed with
+      digests.json                    sha256 of each file above
+
+The hash of all of them together is the model's `serving_digest`: equal content, equal digest.
+"""
+
+import hashlib
+import importlib
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline import errors, serving
+from pipeline.cards import write_card
+from pipeline.errors import ArtefactError
+
+DIGESTS = "digests.json"
+_INTERFACES = (1,)
+"""Numbers of `serving.classifier.INTERFACE` that this Darkroom can drive."""
+
+
+class SealedPrediction(Protocol):
+    label: str | None
+    confidence: float | None
+    probabilities: tuple[float, ...] | None
+    reason: str | None
+    detail: str | None
+
+
+class SealedClassifier(Protocol):
+    """Interface 1 of a sealed model's own code; see pipeline/serving/classifier.py."""
+
+    classes: tuple[str, ...]
+    variant: str
+
+    def classify(self, images: Sequence[bytes]) -> list[Any]: ...
+
+
+def seal(folder: Path, graph: bytes, card: dict[str, Any]) -> str:
+    """Write a whole artefact into the empty *folder*; return its serving digest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "fp32.onnx").write_bytes(graph)
+    write_card(folder / "card.json", card)
+    _seal_code(folder / "code")
+    write_card(folder / DIGESTS, _hash_files(folder))
+    return serving_digest(folder)
+
+
+def serving_digest(folder: Path) -> str:
+    """Return the digest of the artefact in *folder*, each file checked against digests.json.
+
+    Raises ArtefactError where a file is missing, changed, or not named there.
+    """
+    found = _hash_files(folder)
+    try:
+        stated = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        stated = None
+    if not isinstance(stated, dict) or found != stated:
+        wrong = sorted(set(found.items()) ^ set((stated or {}).items()))
+        raise ArtefactError(
+            "the model is not what it was when it was sealed",
+            f"in {folder}",
+            f"missing, changed or added: {', '.join(dict(wrong)) or DIGESTS}",
+            mend="seal it again: dvc repro --force export; or register a new version",
+        )
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+def open_artefact(folder: Path, expected_digest: str | None = None) -> SealedClassifier:
+    """Load the model in *folder* by its own code, after every file of it was checked.
+
+    Raises ArtefactError before anything is imported where the digest is not *expected_digest*.
+    """
+    digest = serving_digest(folder)
+    if expected_digest not in (None, digest):
+        raise ArtefactError(
+            "the model is not the one that was registered",
+            f"in {folder}",
+            f"its digest is {digest[:12]}..., the registry says {str(expected_digest)[:12]}...",
+            mend="register a model of your own again: darkroom register",
+        )
+    classifier = _import_sealed(folder / "code")
+    if classifier.INTERFACE not in _INTERFACES:
+        raise ArtefactError(
+            f"the model speaks interface {classifier.INTERFACE}, which this Darkroom does not know",
+            f"known: {', '.join(map(str, _INTERFACES))}",
+            mend="update Darkroom, or register a model of this version",
+        )
+    loaded: SealedClassifier = classifier.Classifier(folder)
+    return loaded
+
+
+def _import_sealed(code: Path) -> Any:
+    """Import the artefact's classifier without leaving bytecode beside it, which would be an
+    added file (and which Python would run unread the next time)."""
+    package = next(code.glob("darkroom_served_*")).name
+    before = sys.dont_write_bytecode
+    sys.path.insert(0, str(code))
+    sys.dont_write_bytecode = True
+    try:
+        return importlib.import_module(f"{package}.serving.classifier")
+    finally:
+        sys.dont_write_bytecode = before
+        sys.path.remove(str(code))
+
+
+def _seal_code(target: Path) -> None:
+    """Copy `serving/` and errors.py as a package named by its own content."""
+    home = Path(str(errors.__file__)).parent
+    files = {
+        f"serving/{path.name}": path.read_bytes()
+        for path in sorted(Path(serving.__path__[0]).glob("*.py"))
+    }
+    files["errors.py"] = (home / "errors.py").read_bytes()
+    files["__init__.py"] = b""
+    content = json.dumps({name: data.decode() for name, data in files.items()}, sort_keys=True)
+    package = target / f"darkroom_served_{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    shutil.rmtree(target, ignore_errors=True)
+    for name, data in files.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_bytes(data)
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / DIGESTS
+    }

@@ -1,0 +1,111 @@
+"""The stage graph as dvc.yaml states it, and the identities that follow from it."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import DatasetError, ProjectError
+from pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    command: str
+    deps: tuple[str, ...]
+    """Files and folders that it reads, relative to the workspace."""
+    params: tuple[str, ...]
+    """Keys of params.yaml that it depends on, dotted."""
+    outs: tuple[str, ...]
+    """Files and folders that it writes."""
+
+
+def read_stages(dvc_yaml: Path) -> tuple[Stage, ...]:
+    """Return the stages, each after those whose outputs it reads.
+
+    Raises ProjectError where the file is damaged or the stages wait for each other in a circle.
+    """
+    try:
+        document = YAML(typ="safe").load(dvc_yaml)
+        stages = {name: _stage(name, entry) for name, entry in document["stages"].items()}
+        order = TopologicalSorter(
+            {stage.name: _upstream(stage, tuple(stages.values())) for stage in stages.values()}
+        ).static_order()
+        return tuple(stages[name] for name in order)
+    except (OSError, YAMLError, KeyError, TypeError, AttributeError, CycleError) as error:
+        raise ProjectError(
+            "dvc.yaml does not state a graph of stages",
+            f"{type(error).__name__}: {error}".splitlines()[0],
+            mend="git checkout -- dvc.yaml",
+        ) from None
+
+
+def stage_key(workspace: Workspace, stage: str) -> str:
+    """Return the identity of one run of *stage*: a hash of all its deps and params, 32 hex digits.
+
+    Equal keys mean equal work, so that a checkpoint or an MLflow run can be found again by it.
+    """
+    found = next(s for s in read_stages(workspace.dvc_yaml) if s.name == stage)
+    values = YAML(typ="safe").load(workspace.params)
+    identity = {
+        "stage": stage,
+        "deps": {dep: _content(workspace.root / dep) for dep in found.deps},
+        "params": {key: _value(values, key) for key in found.params},
+    }
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def dataset_version(workspace: Workspace) -> str:
+    """Return DVC's hash of the dataset, as data/dataset.dvc states it."""
+    try:
+        return str(YAML(typ="safe").load(workspace.dataset_dvc)["outs"][0]["md5"])
+    except (OSError, YAMLError, KeyError, TypeError, IndexError):
+        raise DatasetError(
+            "there is no dataset version",
+            f"{workspace.dataset_dvc} is missing or damaged",
+            mend="darkroom ingest",
+        ) from None
+
+
+def _stage(name: str, entry: dict[str, Any]) -> Stage:
+    return Stage(
+        name=name,
+        command=entry["cmd"],
+        deps=tuple(entry.get("deps", ())),
+        params=tuple(entry.get("params", ())),
+        outs=tuple(entry.get("outs", ())),
+    )
+
+
+def _upstream(stage: Stage, stages: tuple[Stage, ...]) -> set[str]:
+    return {
+        other.name
+        for other in stages
+        for out in other.outs
+        for dep in stage.deps
+        if Path(dep).is_relative_to(out) or Path(out).is_relative_to(dep)
+    }
+
+
+def _content(path: Path) -> Any:
+    if path.is_dir():
+        return {str(p.relative_to(path)): _content(p) for p in _files(path)}
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (p for p in sorted(folder.rglob("*")) if p.is_file() and "__pycache__" not in p.parts)
+
+
+def _value(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values

@@ -1,0 +1,1 @@
+"""From folders of new images to rows of predictions."""

@@ -1,0 +1,110 @@
+"""Rows of predictions: their schema, and what is already known of a folder of images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True)
+class PredictionRow:
+    """What one version of a model said of one image."""
+
+    path: str
+    """Relative to the project's home where it lies there, else absolute."""
+    row: int | None
+    """Position within the file; None for images."""
+    sha256: str | None
+    """Of the file's bytes; None where they could not be read."""
+    bytes: int
+    modified_ns: int
+    """The file's time of change, in nanoseconds since 1970."""
+    label: str | None
+    confidence: float | None
+    probabilities: dict[str, float] | None
+    """By class."""
+    reason: str | None
+    """Why the file was refused; None for a predicted one."""
+    detail: str | None
+    model_name: str
+    model_version: int
+    serving_digest: str
+    variant: str
+    predicted_at: str
+    """UTC, ISO 8601."""
+
+
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("row", pa.int64()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("modified_ns", pa.int64()),
+        ("label", pa.string()),
+        ("confidence", pa.float64()),
+        ("probabilities", pa.map_(pa.string(), pa.float64())),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("model_name", pa.string()),
+        ("model_version", pa.int64()),
+        ("serving_digest", pa.string()),
+        ("variant", pa.string()),
+        ("predicted_at", pa.string()),
+    ]
+)
+assert SCHEMA.names == [f.name for f in fields(PredictionRow)]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What any version of a model has been shown already."""
+
+    contents: frozenset[tuple[str, str | None]]
+    """(path, sha256)."""
+    states: frozenset[tuple[str, int, int]]
+    """(path, bytes, modified_ns): a file in one of these need not be read again."""
+
+
+def model_folder(predictions: Path, model_name: str) -> Path:
+    return predictions / f"model={model_name}"
+
+
+def batch_folders(predictions: Path, model_name: str) -> list[Path]:
+    """Return the published batches of all versions, oldest first by name within a version."""
+    return sorted(model_folder(predictions, model_name).glob("version=*/batch=*"))
+
+
+def read_known(predictions: Path, model_name: str) -> Known:
+    parts = [str(p) for b in batch_folders(predictions, model_name) for p in b.glob("*.parquet")]
+    if not parts:
+        return Known(frozenset(), frozenset())
+    columns = ["path", "sha256", "bytes", "modified_ns"]
+    table = ds.dataset(parts, schema=SCHEMA, format="parquet").to_table(columns=columns)
+    path, sha256, size, modified = (table.column(name).to_pylist() for name in columns)
+    return Known(
+        frozenset(zip(path, sha256, strict=True)),
+        frozenset(zip(path, size, modified, strict=True)),
+    )
+
+
+def read_batch(folder: Path) -> pa.Table:
+    """Return the rows of one published batch."""
+    parts = sorted(folder.glob("part-*.parquet"))
+    return pa.concat_tables([pq.ParquetFile(part).read() for part in parts])
+
+
+def write_part(path: Path, rows: Sequence[PredictionRow]) -> None:
+    columns = {
+        name: [getattr(row, name) for row in rows]
+        for name in SCHEMA.names
+        if name != "probabilities"
+    }
+    columns["probabilities"] = [
+        row.probabilities and list(row.probabilities.items()) for row in rows
+    ]
+    table = pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+    pq.write_table(table, path, compression="zstd")

@@ -1,0 +1,1 @@
+"""One file for each act that reaches outside the workspace."""

@@ -1,0 +1,1 @@
+"""What a served model needs; a copy travels inside every registered model."""

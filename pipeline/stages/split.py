@@ -1,0 +1,56 @@
+"""data/dataset → data/splits.parquet: each image's split, a person's corrections applied."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.data.catalogue import Catalogue, read_catalogue, read_corrections, write_splits
+from pipeline.data.split import USED, check_corrections, split
+from pipeline.errors import DatasetError
+from pipeline.params import Params
+from pipeline.workspace import Workspace
+
+
+def run(workspace: Workspace, params: Params, say: Callable[[str], None]) -> None:
+    """Raises DatasetError where snapshot, catalogue and params.yaml do not belong together."""
+    catalogue = read_catalogue(workspace.catalogue)
+    _refuse_other_source(catalogue, params.data.source)
+    _refuse_other_images(catalogue, workspace.images)
+    excluded, relabelled = _corrections(workspace.corrections)
+    for sha256 in check_corrections(catalogue, [*excluded, *relabelled]):
+        say(f"correction of {sha256[:12]}... ignored: no such image in the dataset")
+    splits = split(catalogue, params.split, excluded, relabelled)
+    workspace.splits.parent.mkdir(parents=True, exist_ok=True)
+    write_splits(workspace.splits, splits)
+    counts = Counter(row.split for row in splits.rows)
+    say(", ".join(f"{name} {counts[name]}" for name in (*USED, "left_out")))
+
+
+def _corrections(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    exclude = read_corrections(folder / "exclude.csv", ("sha256", "reason"))
+    relabel = read_corrections(folder / "relabel.csv", ("sha256", "label", "reason"))
+    return (
+        {row["sha256"]: row["reason"] for row in exclude},
+        {row["sha256"]: row["label"] for row in relabel},
+    )
+
+
+def _refuse_other_source(catalogue: Catalogue, source: str) -> None:
+    if catalogue.source != source:
+        raise DatasetError(
+            f"the dataset was taken from {catalogue.source}, but data.source is {source}",
+            "training now would use the old images under the new name",
+            mend="darkroom ingest (or set data.source back in params.yaml)",
+        )
+
+
+def _refuse_other_images(catalogue: Catalogue, images: Path) -> None:
+    """A snapshot whose taking-in was cut off must not be trained on."""
+    named = {row.file for row in catalogue.rows}
+    found = {p.relative_to(images).as_posix() for p in images.rglob("*") if not p.is_dir()}
+    if named != found:
+        raise DatasetError(
+            "the snapshot's images are not those that its catalogue names",
+            f"{len(named - found)} missing, {len(found - named)} not named, in {images}",
+            mend="darkroom ingest, or dvc pull in a clone",
+        )

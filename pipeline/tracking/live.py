@@ -1,0 +1,59 @@
+"""A training shown while it runs, for as long as the store answers."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from filelock import FileLock
+from mlflow.entities import Metric
+
+from pipeline.errors import DarkroomError
+from pipeline.tracking.publish import complete, find_or_create_run, log_metrics
+from pipeline.tracking.record import epoch_metrics, starting_record
+from pipeline.tracking.store import FAULTS, Store, connect, reaching
+from pipeline.training.loop import Epoch
+from pipeline.workspace import Home, Workspace
+
+
+@dataclass
+class LiveRun:
+    """Writes each epoch as it comes; goes silent at the first failure, for good."""
+
+    client: Store | None
+    run_id: str
+    say: Callable[[str], None]
+
+    def epoch(self, epoch: Epoch, images_per_second: float) -> None:
+        if self.client is None:
+            return
+        timing = Metric(
+            "timing.images_per_second", images_per_second, int(time.time() * 1000), epoch.epoch
+        )
+        try:
+            log_metrics(self.client, self.run_id, tuple(epoch_metrics(asdict(epoch))))
+            self.client.log_batch(self.run_id, metrics=[timing])
+        except FAULTS as error:
+            self.client = None
+            self.say(f"MLflow is lost ({type(error).__name__}); later: darkroom publish")
+
+
+def open_live_run(
+    workspace: Workspace,
+    home: Home,
+    experiment: str,
+    card: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> LiveRun:
+    """Find or make the run of this training; where no store answers, one that writes nothing."""
+    try:
+        client = connect(home, os.environ)
+        with reaching(home, os.environ), FileLock(home.private / "publish.lock"):
+            record = starting_record(workspace, card)
+            run = find_or_create_run(client, home, experiment, record)
+            complete(client, run, record)
+    except DarkroomError as error:
+        say(f"not shown in MLflow: {error.what}; later: darkroom publish")
+        return LiveRun(None, "", say)
+    return LiveRun(client, run.info.run_id, say)

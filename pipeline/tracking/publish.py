@@ -1,0 +1,142 @@
+"""One MLflow run for each (training, export), completed from files: twice changes nothing."""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+
+from pipeline.errors import DarkroomError
+from pipeline.tracking.record import EXPORT_KEY, TRAINING_KEY, RunRecord, read_record
+from pipeline.tracking.store import Store, connect, experiment_id, reaching
+from pipeline.workspace import Home, Workspace
+
+_ARTEFACTS = "darkroom.artefacts"
+"""Tag: name → first 16 digits of the SHA-256 of each artefact that the run holds."""
+
+
+def publish(workspace: Workspace, home: Home, experiment: str, with_lock: bool = True) -> str:
+    """Bring the workspace's run up to date in MLflow; return its id.
+
+    Raises StoreUnreachable, or what `read_record` raises.
+    """
+    record = read_record(workspace, with_lock)
+    client = connect(home, os.environ)
+    with reaching(home, os.environ), FileLock(home.private / "publish.lock"):
+        run = find_or_create_run(client, home, experiment, record)
+        complete(client, run, record)
+        client.set_terminated(run.info.run_id, "FINISHED", end_time=run.info.end_time)
+    return str(run.info.run_id)
+
+
+def try_to_publish(
+    workspace: Workspace, home: Home, experiment: str, say: Callable[[str], None]
+) -> None:
+    """Publish where the store answers: a stage's outcome never depends on it."""
+    try:
+        publish(workspace, home, experiment, with_lock=False)
+    except DarkroomError as error:
+        say(f"not published to MLflow: {error.what}; later: darkroom publish")
+
+
+def find_or_create_run(client: Store, home: Home, experiment: str, record: RunRecord) -> Run:
+    """Return the run of *record*'s keys; a run that is only trained yet is taken over by the
+    first export that is published."""
+    experiment_of = experiment_id(client, home, experiment)
+    found = client.search_runs(
+        [experiment_of], f"tags.`{TRAINING_KEY}` = '{record.training_key}'", max_results=1000
+    )
+    runs = sorted(found, key=lambda run: run.info.start_time)
+    exports = [run.data.tags.get(EXPORT_KEY) for run in runs]
+    for wanted in (record.export_key, None):
+        if wanted in exports:
+            return runs[exports.index(wanted)]
+    if record.export_key is None and runs:
+        return runs[0]
+    name = (
+        os.environ.get("DVC_EXP_NAME")
+        or f"{record.params['architecture']}-{record.training_key[:8]}"
+    )
+    return client.create_run(experiment_of, run_name=name, tags={TRAINING_KEY: record.training_key})
+
+
+def complete(client: Store, run: Run, record: RunRecord) -> None:
+    """Log what *run* lacks of *record*, or holds otherwise."""
+    run_id = run.info.run_id
+    _log_code(client, run, record)
+    params = [Param(k, v) for k, v in record.params.items() if k not in run.data.params]
+    tags = dict(record.tags)
+    if record.export_key is not None:
+        tags[EXPORT_KEY] = record.export_key
+    if "DVC_EXP_NAME" in os.environ:
+        tags["darkroom.dvc_experiment"] = os.environ["DVC_EXP_NAME"]
+    changed = [RunTag(k, v) for k, v in tags.items() if run.data.tags.get(k) != v]
+    client.log_batch(run_id, params=params, tags=changed)
+    log_metrics(client, run_id, record.metrics)
+    if not (run.inputs and run.inputs.dataset_inputs):
+        client.log_inputs(run_id, [_dataset_input(record)])
+    _log_artefacts(client, run, record)
+
+
+def log_metrics(client: Store, run_id: str, metrics: tuple[tuple[str, int, float], ...]) -> None:
+    """Log the (key, step, value) that the run does not hold: MLflow would keep a metric twice."""
+    held = {
+        (key, metric.step, metric.value)
+        for key in {key for key, _, _ in metrics}
+        for metric in client.get_metric_history(run_id, key)
+    }
+    now = int(time.time() * 1000)
+    missing = [
+        Metric(key, value, now, step)
+        for key, step, value in metrics
+        if (key, step, value) not in held
+    ]
+    for start in range(0, len(missing), 1000):
+        client.log_batch(run_id, metrics=missing[start : start + 1000])
+
+
+def _log_code(client: Store, run: Run, record: RunRecord) -> None:
+    """The code of the first to write is the code that trained; nobody overwrites it."""
+    if record.code is None or "mlflow.source.git.commit" in run.data.tags:
+        return
+    if record.code.patch:
+        with tempfile.TemporaryDirectory() as scratch:
+            patch = Path(scratch) / "code.patch"
+            patch.write_text(record.code.patch, encoding="utf-8")
+            client.log_artifact(run.info.run_id, str(patch))
+    client.set_tag(run.info.run_id, "mlflow.source.git.commit", record.code.commit)
+
+
+def _log_artefacts(client: Store, run: Run, record: RunRecord) -> None:
+    held = json.loads(run.data.tags.get(_ARTEFACTS, "{}"))
+    present = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for name, path in record.artefacts.items()
+    }
+    for name, digest in present.items():
+        if held.get(name) != digest:
+            folder = Path(name).parent.as_posix()
+            client.log_artifact(
+                run.info.run_id, str(record.artefacts[name]), None if folder == "." else folder
+            )
+    if held | present != held:
+        client.set_tag(run.info.run_id, _ARTEFACTS, json.dumps(held | present, sort_keys=True))
+
+
+def _dataset_input(record: RunRecord) -> DatasetInput:
+    dataset = record.dataset
+    return DatasetInput(
+        dataset=Dataset(
+            name=dataset.name,
+            digest=dataset.digest,
+            source_type="dvc",
+            source=json.dumps({"source": dataset.source, "dvc": "data/dataset.dvc"}),
+            profile=json.dumps(dataset.profile),
+        ),
+        tags=[InputTag("mlflow.data.context", "training")],
+    )

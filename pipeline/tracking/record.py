@@ -1,0 +1,158 @@
+"""What a workspace's files say about its run: everything that MLflow is to show, as values."""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.cards import read_card
+from pipeline.data.catalogue import Splits, read_splits
+from pipeline.data.split import USED
+from pipeline.errors import DarkroomError
+from pipeline.export.artefact import serving_digest
+from pipeline.graph import dataset_version
+from pipeline.tracking.code import CodeState, code_state
+from pipeline.workspace import Workspace
+
+TRAINING_KEY = "darkroom.training_key"
+EXPORT_KEY = "darkroom.export_key"
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    name: str
+    digest: str
+    """DVC's hash, as in data/dataset.dvc."""
+    source: str
+    profile: dict[str, Any]
+    """Counts by split and by class."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One training and what became of it."""
+
+    training_key: str
+    export_key: str | None
+    """None until the training was exported."""
+    dataset: DatasetRecord
+    code: CodeState | None
+    params: dict[str, str]
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: tuple[tuple[str, int, float], ...] = ()
+    """(key, step, value)."""
+    artefacts: dict[str, Path] = field(default_factory=dict)
+    """Name in MLflow → file."""
+
+
+def starting_record(workspace: Workspace, card: Mapping[str, Any]) -> RunRecord:
+    """What is known when training begins; *card* is models/trained's, not yet written."""
+    splits = read_splits(workspace.splits)
+    return RunRecord(
+        training_key=card["training_key"],
+        export_key=None,
+        dataset=_dataset(workspace, splits),
+        code=code_state(workspace.root),
+        params=_training_params(card, splits),
+    )
+
+
+def read_record(workspace: Workspace, with_lock: bool) -> RunRecord:
+    """Read all that the files hold. *with_lock*: dvc.lock is final, so that it belongs to it.
+
+    Raises ProjectError or DatasetError where there is no training yet.
+    """
+    trained = read_card(workspace.trained / "card.json")
+    splits = read_splits(workspace.splits)
+    artefacts = {
+        "params.yaml": workspace.params,
+        "data/dataset.dvc": workspace.dataset_dvc,
+        "data/splits.parquet": workspace.splits,
+        "training/model.safetensors": workspace.trained / "model.safetensors",
+        "training/card.json": workspace.trained / "card.json",
+        "training/epochs.csv": workspace.trained / "epochs.csv",
+    }
+    if with_lock:
+        artefacts["dvc.lock"] = workspace.dvc_lock
+    params = _training_params(trained, splits)
+    metrics = _epoch_metrics(workspace.trained / "epochs.csv")
+    metrics.append(("best_epoch", 0, float(trained["best_epoch"])))
+    tags: dict[str, str] = {}
+
+    exported = _export_card(workspace, trained["training_key"])
+    if exported:
+        params |= {f"export.{key}": str(value) for key, value in exported["params"].items()}
+        metrics.append(("parity.largest_difference", 0, exported["parity"]["largest_difference"]))
+        tags["darkroom.serving_digest"] = exported["serving_digest"]
+        if _is_evaluation_of(workspace, exported["serving_digest"]):
+            figures = read_card(workspace.evaluation / "metrics.json")["validation"]
+            metrics += [(f"validation.{key}", 0, value) for key, value in figures.items()]
+            artefacts |= {
+                f"evaluation/{path.name}": path for path in sorted(workspace.evaluation.iterdir())
+            }
+    return RunRecord(
+        training_key=trained["training_key"],
+        export_key=exported["export_key"] if exported else None,
+        dataset=_dataset(workspace, splits),
+        code=code_state(workspace.root),
+        params=params,
+        tags=tags,
+        metrics=tuple(metrics),
+        artefacts=artefacts,
+    )
+
+
+def epoch_metrics(epoch: Mapping[str, Any]) -> list[tuple[str, int, float]]:
+    """Turn one line of epochs.csv into metrics: its step is the epoch."""
+    step = int(epoch["epoch"])
+    return [(key, step, float(value)) for key, value in epoch.items() if key != "epoch"]
+
+
+def _epoch_metrics(path: Path) -> list[tuple[str, int, float]]:
+    with path.open(newline="", encoding="utf-8") as lines:
+        return [metric for epoch in csv.DictReader(lines) for metric in epoch_metrics(epoch)]
+
+
+def _training_params(card: Mapping[str, Any], splits: Splits) -> dict[str, str]:
+    return {
+        **{f"train.{key}": str(value) for key, value in card["params"].items()},
+        **{f"split.{key}": str(getattr(splits, key)) for key in ("seed", "validation", "test")},
+        "data.source": splits.source,
+        "architecture": card["architecture"],
+        "image_size": str(card["image_size"]),
+        "num_classes": str(len(card["classes"])),
+        "num_parameters": str(card["num_parameters"]),
+    }
+
+
+def _dataset(workspace: Workspace, splits: Splits) -> DatasetRecord:
+    counts = Counter((row.split, row.label or "") for row in splits.rows)
+    by_split = {name: {label: counts[name, label] for label in splits.classes} for name in USED}
+    left_out = len(splits.of("left_out"))
+    return DatasetRecord(
+        name=Path(splits.source).name,
+        digest=dataset_version(workspace),
+        source=splits.source,
+        profile={"images": len(splits.rows), "left_out": left_out, **by_split},
+    )
+
+
+def _export_card(workspace: Workspace, training_key: str) -> dict[str, Any] | None:
+    """Return the export's card where models/serving came of this very training."""
+    try:
+        card = read_card(workspace.export_report / "card.json")
+        digest = serving_digest(workspace.serving)
+    except DarkroomError:
+        return None
+    return (
+        card if (card["training_key"], card["serving_digest"]) == (training_key, digest) else None
+    )
+
+
+def _is_evaluation_of(workspace: Workspace, digest: str) -> bool:
+    try:
+        return bool(read_card(workspace.evaluation / "card.json")["serving_digest"] == digest)
+    except DarkroomError:
+        return False

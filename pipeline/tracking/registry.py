@@ -1,0 +1,164 @@
+"""Versions and aliases of a model in MLflow's registry."""
+
+import importlib.metadata
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Map
+
+from pipeline.errors import RegistryError
+from pipeline.export.artefact import SealedClassifier, open_artefact
+from pipeline.tracking.store import Store
+from pipeline.workspace import Home
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+_SETTLED = "darkroom.settled"
+"""Tag: the aliases have been moved; a person may have moved them since."""
+_SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(DataType.binary, "image")]),
+    outputs=Schema(
+        [
+            ColSpec(DataType.string, "label", required=False),
+            ColSpec(DataType.double, "confidence", required=False),
+            ColSpec(Map(DataType.double), "probabilities", required=False),
+            ColSpec(DataType.string, "reason", required=False),
+        ]
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version."""
+
+    name: str
+    number: int
+    serving_digest: str
+    tags: dict[str, str]
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.number}"
+
+
+def versions(client: Store, name: str) -> list[Version]:
+    """Return all versions of *name*, oldest first; none where the name is new."""
+    found = client.search_model_versions(f"name = '{name}'", max_results=10_000)
+    return sorted((_version(version) for version in found), key=lambda v: v.number)
+
+
+def by_alias(client: Store, name: str, alias: str) -> Version | None:
+    try:
+        return _version(client.get_model_version_by_alias(name, alias))
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def champion(client: Store, name: str) -> Version:
+    """Return the version that serves; raise RegistryError where there is none."""
+    found = by_alias(client, name, CHAMPION)
+    if found is None:
+        raise RegistryError(
+            f"model {name} has no champion yet",
+            "classifying needs a registered version with the alias `champion`",
+            mend="darkroom run, or dvc repro and then darkroom register",
+        )
+    return found
+
+
+def create_version(
+    client: Store,
+    experiment_id: str,
+    run_id: str,
+    name: str,
+    serving: Path,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+) -> Version:
+    """Register the artefact in *serving* as a new version of *name*; no alias points to it yet."""
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    model = client.create_logged_model(
+        experiment_id, name=name, source_run_id=run_id, model_type="classifier"
+    )
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*input example.*")
+        folder = Path(scratch) / "model"
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"serving": str(serving)},
+            signature=_SIGNATURE,
+            pip_requirements=_requirements(),
+        )
+        client.log_model_artifacts(model.model_id, str(folder))
+    client.finalize_logged_model(model.model_id, "READY")
+    for key, value in metrics.items():
+        client.log_metric(run_id, key, value, model_id=model.model_id)
+    created = client.create_model_version(
+        name,
+        source=f"models:/{model.model_id}",
+        run_id=run_id,
+        tags=dict(tags),
+        model_id=model.model_id,
+    )
+    return _version(created)
+
+
+def settle(client: Store, version: Version, promoted: bool) -> None:
+    """Move the aliases that *version* has earned, once: what a person moves later stays."""
+    if version.tags.get(_SETTLED) == "true":
+        return
+    client.set_registered_model_alias(version.name, CHALLENGER, str(version.number))
+    if promoted:
+        client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
+    client.set_model_version_tag(version.name, str(version.number), _SETTLED, "true")
+
+
+def open_version(home: Home, version: Version) -> SealedClassifier:
+    """Load *version* by its own code, once every file of it agrees with the version's tags.
+
+    Raises ArtefactError where one does not, before anything of it is imported.
+    """
+    folder = home.private / "models" / version.serving_digest
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            got = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{version.uri}/artifacts/serving", dst_path=scratch
+            )
+            _move(Path(got), folder)
+    return open_artefact(folder, version.serving_digest)
+
+
+def _move(got: Path, folder: Path) -> None:
+    try:
+        got.rename(folder)
+    except OSError:  # somebody else has just brought the same one
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(got, ignore_errors=True)
+
+
+def _version(found: ModelVersion) -> Version:
+    tags = dict(found.tags)
+    return Version(found.name, int(found.version), tags.get("darkroom.serving_digest", ""), tags)
+
+
+def _requirements() -> list[str]:
+    names = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
+    return [f"{name}=={importlib.metadata.version(name)}" for name in names]

@@ -1,0 +1,124 @@
+"""Every path and address of a project, in one place.
+
+*Workspace* is the tree that DVC runs in, perhaps a temporary copy of the project; *home* is
+what outlives such a copy: MLflow's store, predictions, the inbox, checkpoints.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import ProjectError
+
+
+@dataclass(frozen=True)
+class Workspace:
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def dvc_yaml(self) -> Path:
+        return self.root / "dvc.yaml"
+
+    @property
+    def dvc_lock(self) -> Path:
+        return self.root / "dvc.lock"
+
+    @property
+    def dataset(self) -> Path:
+        return self.root / "data/dataset"
+
+    @property
+    def dataset_dvc(self) -> Path:
+        """The dataset's version: DVC's hash of the snapshot."""
+        return self.root / "data/dataset.dvc"
+
+    @property
+    def images(self) -> Path:
+        return self.dataset / "images"
+
+    @property
+    def catalogue(self) -> Path:
+        return self.dataset / "catalogue.parquet"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.dataset / "quarantine.csv"
+
+    @property
+    def corrections(self) -> Path:
+        return self.root / "data/corrections"
+
+    @property
+    def splits(self) -> Path:
+        return self.root / "data/splits.parquet"
+
+    @property
+    def trained(self) -> Path:
+        return self.root / "models/trained"
+
+    @property
+    def serving(self) -> Path:
+        return self.root / "models/serving"
+
+    @property
+    def export_report(self) -> Path:
+        return self.root / "reports/export"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "reports/evaluation"
+
+
+@dataclass(frozen=True)
+class Home:
+    root: Path
+
+    @property
+    def private(self) -> Path:
+        """Locks, caches and checkpoints; may be deleted when nothing runs."""
+        return self.root / ".darkroom"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.private / "checkpoints"
+
+    @property
+    def mlflow_database(self) -> Path:
+        return self.root / "mlruns/mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        return self.root / "mlruns/artifacts"
+
+    @property
+    def predictions(self) -> Path:
+        return self.root / "predictions"
+
+    def inbox(self, model_name: str) -> Path:
+        return self.root / "data/inbox" / model_name
+
+    def resolve(self, path: str) -> Path:
+        """Return *path* of params.yaml as an absolute path; a relative one starts at home."""
+        return self.root / Path(path).expanduser()
+
+
+def find_workspace(start: Path) -> Workspace:
+    """Return the project that *start* lies in; raise ProjectError where there is none."""
+    for folder in (start, *start.parents):
+        if (folder / "dvc.yaml").is_file() and (folder / "pipeline").is_dir():
+            return Workspace(folder)
+    raise ProjectError(
+        f"{start} is not in a Darkroom project",
+        "a project is a folder with dvc.yaml, params.yaml and pipeline/",
+        mend="cd to your project's folder",
+    )
+
+
+def find_home(workspace: Workspace, environ: Mapping[str, str]) -> Home:
+    """Return DARKROOM_HOME, else DVC_ROOT (DVC sets it to the main repository), else the tree."""
+    root = environ.get("DARKROOM_HOME") or environ.get("DVC_ROOT")
+    return Home(Path(root).expanduser().resolve() if root else workspace.root)

@@ -1,0 +1,201 @@
+"""The fixtures: small projects to break, and one finished demo to look at."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from pipeline.params import Params, load_params
+from pipeline.workspace import Home, Workspace
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="full counts: make test-all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--full"):
+        for item in items:
+            if item.get_closest_marker("full"):
+                item.add_marker(pytest.mark.skip(reason="full counts: make test-all"))
+
+
+@pytest.fixture
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether the full counts are asked for."""
+    return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    """The template's own params.yaml."""
+    return load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real photos; without it the test is skipped."""
+    folder = os.environ.get("DARKROOM_TEST_DATA")
+    if not folder:
+        pytest.skip("needs real photos: DARKROOM_TEST_DATA is not set")
+    return Path(folder)
+
+
+def write_digits(folder: Path, numbers: range, by_class: bool = True) -> None:
+    """Write some of scikit-learn's digits as PNGs, in class folders or loose."""
+    digits = load_digits()
+    for number in numbers:
+        grey = np.rint(digits.images[number] * (255 / 16)).astype(np.uint8)
+        name = f"{digits.target[number]}/{number:04d}.png" if by_class else f"{number:04d}.png"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey).save(folder / name)
+
+
+@dataclass(frozen=True)
+class World:
+    """A project of its own: a git repository with the working tree's code."""
+
+    root: Path
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.root)
+
+    @property
+    def home(self) -> Home:
+        return Home(self.root)
+
+    def run(
+        self, *command: str, ok: bool = True, env: dict[str, str] | None = None, timeout: int = 240
+    ) -> subprocess.CompletedProcess[str]:
+        """Run *command* in the project; `darkroom` and `dvc` are those of this Python."""
+        modules = {"darkroom": "pipeline.cli", "dvc": "dvc", "prefect": "prefect"}
+        if command[0] in modules:
+            command = (sys.executable, "-m", modules[command[0]], *command[1:])
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=environment(self.root) | (env or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if ok:
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def set(self, **values: object) -> None:
+        """Set parameters: world.set(**{"train.epochs": 2})."""
+        from ruamel.yaml import YAML
+
+        yaml = YAML()
+        path = self.root / "params.yaml"
+        document = yaml.load(path)
+        for key, value in values.items():
+            section, name = key.split(".")
+            document[section][name] = value
+        yaml.dump(document, path)
+
+    def commit(self) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "--no-verify", "-m", "as it is")
+
+    def fork(self, folder: Path) -> "World":
+        """Copy the project to *folder*: the copy may be broken, and has its own MLflow store."""
+        shutil.copytree(self.root, folder, symlinks=True)
+        return World(folder)
+
+
+def environment(root: Path) -> dict[str, str]:
+    """What a user's shell has, and nothing of this one's that changes Darkroom."""
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("DARKROOM_", "DVC_", "MLFLOW_"))
+    }
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    kept.pop("PREFECT_API_URL", None)
+    return kept | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
+        "PREFECT_HOME": str(root / ".prefect-test"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_AUTHOR_NAME": "somebody",
+        "GIT_AUTHOR_EMAIL": "somebody@example.org",
+        "GIT_COMMITTER_NAME": "somebody",
+        "GIT_COMMITTER_EMAIL": "somebody@example.org",
+    }
+
+
+def make_world(root: Path) -> World:
+    """Lay the working tree's files down as a committed git repository of its own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if name in ("dvc.lock", "data/dataset.dvc") or not (ROOT / name).exists():
+            continue
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, root / name)
+    with (root / ".gitignore").open("a") as out:
+        out.write(".prefect-test/\nsource/\n")
+    world = World(root)
+    world.run("git", "init", "-q", "-b", "main")
+    world.commit()
+    return world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A fresh project whose source is 300 digits in class folders: source/."""
+    made = make_world(tmp_path / "project")
+    write_digits(made.root / "source", range(300))
+    made.set(**{"data.source": "source", "train.epochs": 2})
+    made.commit()
+    return made
+
+
+def _once(shared: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """Let the first of all test processes make *name*; return where it lies."""
+    folder = shared / name
+    with FileLock(shared / f"{name}.lock"):
+        if not folder.exists():
+            make(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all test processes of this run see."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def demo(shared: Path) -> World:
+    """A finished project, made by `darkroom run` on 500 digits; do not change it: fork it.
+
+    Its source is source/ (class folders), its inbox data/inbox/source/ (100 others, unlabelled).
+    """
+
+    def make(folder: Path) -> None:
+        made = make_world(folder)
+        write_digits(folder / "source", range(500))
+        write_digits(folder / "data/inbox/source", range(500, 600), by_class=False)
+        done = made.run("darkroom", "run", "--source", "source", timeout=400)
+        (folder / ".prefect-test/demo-output.txt").write_text(done.stdout + done.stderr)
+
+    return World(_once(shared, "demo", make))
