@@ -2,7 +2,4 @@
 
 import os
 
-# Prefect reads these when it is first imported. A user's own settings win.
-os.environ.setdefault("DO_NOT_TRACK", "true")
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+os.environ.setdefault("DO_NOT_TRACK", "true")  # Prefect reads it when it is first imported

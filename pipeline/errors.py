@@ -12,9 +12,9 @@ class DarkroomError(Exception):
 
     def __init__(self, what: str, *where: str, mend: str) -> None:
         super().__init__(what)
-        self.what = what
-        self.where = where[:3]
-        self.mend = mend
+        self.what = _one_line(what)
+        self.where = tuple(map(_one_line, where[:3]))
+        self.mend = _one_line(mend)
 
     def __str__(self) -> str:
         return "\n".join([self.what, *(f"  {line}" for line in self.where), f"  mend: {self.mend}"])
@@ -96,3 +96,8 @@ class UnreadableImage(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+def _one_line(text: str) -> str:
+    """A file's name may hold line breaks."""
+    return " ".join(text.splitlines())

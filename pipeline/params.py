@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -14,7 +14,11 @@ from pipeline.errors import ParamsError
 
 class Section(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
     )
 
 
@@ -61,11 +65,13 @@ class TrainParams(Section):
     device: Literal["auto", "cpu", "cuda"]
     """`auto` takes the GPU where there is one."""
 
-    @model_validator(mode="after")
-    def _size_in_range(self) -> "TrainParams":
-        if isinstance(self.image_size, int) and not 8 <= self.image_size <= 1024:
-            raise ValueError("image_size: must be auto or 8 to 1024")
-        return self
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _auto_or_in_range(cls, value: object) -> object:
+        is_size = type(value) is int and 8 <= value <= 1024
+        if value != "auto" and not is_size:
+            raise ValueError("must be auto or 8 to 1024")
+        return value
 
 
 class ExportParams(Section):
@@ -117,7 +123,7 @@ def slug(text: str) -> str:
 def load_params(path: Path) -> Params:
     """Read and check *path*; raise ParamsError naming at most three faults."""
     try:
-        return Params.model_validate(_parse(path))
+        return Params.model_validate(_sections(path))
     except ValidationError as error:
         faults = [_describe(fault) for fault in error.errors()]
         raise ParamsError(
@@ -131,6 +137,7 @@ def set_source(path: Path, source: str) -> str:
     """Write `data.source` into *path*, comments kept; return what it was before."""
     yaml = YAML()
     yaml.preserve_quotes = True
+    yaml.width = 4096  # a long path stays on its line
     document = yaml.load(path)
     before = str(document["data"]["source"])
     if before != source:
@@ -139,6 +146,17 @@ def set_source(path: Path, source: str) -> str:
         yaml.dump(document, scratch)
         scratch.replace(path)
     return before
+
+
+def _sections(path: Path) -> dict[str, Any]:
+    document = _parse(path)
+    if not isinstance(document, dict):
+        raise ParamsError(
+            "params.yaml holds no sections",
+            f"it must have {', '.join(Params.model_fields)}",
+            mend="git checkout -- params.yaml",
+        )
+    return document
 
 
 def _parse(path: Path) -> Any:
@@ -159,14 +177,10 @@ def _parse(path: Path) -> Any:
 
 
 def _describe(fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"] if part not in ("int", "literal['auto']"))
+    key = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
         return f"{key}: no such parameter"
     if fault["type"] == "missing":
         return f"{key}: missing"
     message = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    return (
-        f"{key}: {message}, not {str(fault['input'])[:40]!r}"
-        if fault["type"] != "value_error"
-        else f"{key}.{message}"
-    )
+    return f"{key}: {message}, not {str(fault['input'])[:40]!r}"

@@ -65,6 +65,10 @@ class Workspace:
         return self.root / "models/serving"
 
     @property
+    def training_report(self) -> Path:
+        return self.root / "reports/training"
+
+    @property
     def export_report(self) -> Path:
         return self.root / "reports/export"
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,9 +54,13 @@ def test_data() -> Path:
 
 
 def write_digits(folder: Path, numbers: range, by_class: bool = True) -> None:
-    """Write some of scikit-learn's digits as PNGs, in class folders or loose."""
+    """Write some of scikit-learn's digits as PNGs, in class folders or loose.
+
+    *numbers* count in a shuffled order: the set goes from one writer to the next.
+    """
     digits = load_digits()
-    for number in numbers:
+    order = np.random.default_rng(1).permutation(len(digits.target))
+    for number in order[numbers.start : numbers.stop]:
         grey = np.rint(digits.images[number] * (255 / 16)).astype(np.uint8)
         name = f"{digits.target[number]}/{number:04d}.png" if by_class else f"{number:04d}.png"
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +121,24 @@ class World:
     def fork(self, folder: Path) -> "World":
         """Copy the project to *folder*: the copy may be broken, and has its own MLflow store."""
         shutil.copytree(self.root, folder, symlinks=True)
+        _move_artefacts(folder / "mlruns/mlflow.db", str(self.root), str(folder))
         return World(folder)
+
+
+def _move_artefacts(database: Path, before: str, after: str) -> None:
+    """MLflow's store names its artefacts by absolute paths."""
+    if not database.exists():
+        return
+    places = {
+        "experiments": "artifact_location",
+        "runs": "artifact_uri",
+        "logged_models": "artifact_location",
+        "model_versions": "storage_location",
+    }
+    with sqlite3.connect(database) as store:
+        for table, column in places.items():
+            store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (before, after))
+    store.close()
 
 
 def environment(root: Path) -> dict[str, str]:
@@ -128,6 +150,8 @@ def environment(root: Path) -> dict[str, str]:
     kept.pop("PREFECT_API_URL", None)
     return kept | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
+        "PWD": str(root),
+        "OMP_NUM_THREADS": "1",  # two tests at a time on two cores
         "PREFECT_HOME": str(root / ".prefect-test"),
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_AUTHOR_NAME": "somebody",

@@ -1,10 +1,16 @@
 """`darkroom run`: everything, once, from the folder of images to classified new ones."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.here import project_here, say
+from pipeline.project import Project
+
+if TYPE_CHECKING:
+    from flows.everything import Done
 
 
 @click.command()
@@ -12,37 +18,46 @@ from pipeline.cli.here import project_here, say
 @click.option("--inbox", help="Folder of new images, for this run only.")
 def run(source: str | None, inbox: str | None) -> None:
     """Take in, train, register, classify: everything, under Prefect."""
-    from pipeline.params import set_source
-
     project = project_here()
     if source is not None:
-        wanted = _as_written(source, project.home.root)
-        before = set_source(project.workspace.params, wanted)
-        if before != wanted:
-            say(f"params.yaml: data.source: {before} -> {wanted}")
+        _write_source(project, source)
     from flows.everything import everything
     from flows.outcome import call
 
-    done = call(everything, inbox)
+    for line in _summary(project, call(everything, inbox)):
+        say(line)
+
+
+def _write_source(project: Project, source: str) -> None:
+    from pipeline.params import set_source
+
+    path = source if source == "digits" else _within(Path(source).expanduser().resolve(), project)
+    before = set_source(project.workspace.params, str(path))
+    if before != str(path):
+        say(f"params.yaml: data.source: {before} -> {path}")
+
+
+def _summary(project: Project, done: "Done") -> Iterator[str]:
     registered, classified = done.registered, done.classified
     low, high = registered.interval
-    say("")
-    say(f"Model        {registered.name} version {registered.number}: {registered.verdict}")
-    say(
+    yield ""
+    yield f"Model        {registered.name} version {registered.number}: {registered.verdict}"
+    yield (
         f"Test         accuracy {registered.accuracy:.4f}, 95% interval {low:.4f} to {high:.4f}, "
         f"{registered.images} images that nothing else looked at"
     )
-    say(f"Champion     models:/{registered.name}@champion is version {registered.champion}")
-    say(f"Classified   {classified.images} new images of {classified.inbox}")
+    yield f"Champion     models:/{registered.name}@champion is version {registered.champion}"
+    yield (
+        f"Classified   {classified.images} new images of {_within(classified.inbox, project)}, "
+        f"by version {classified.model_version}"
+    )
     for batch in classified.batches:
-        say(f"             {batch.folder}")
-    say(f"Pictures     {project.workspace.evaluation / 'confusion.png'}")
-    say("Look closer  make ui     (MLflow: runs, models, predictions)")
+        yield f"             {_within(batch.folder, project)}"
+    yield f"Pictures     {_within(project.workspace.evaluation / 'confusion.png', project)}"
+    yield "Look closer  make ui     (MLflow: runs, models, predictions)"
 
 
-def _as_written(source: str, home: Path) -> str:
-    """Return *source*, a path from the current folder, as params.yaml is to name it."""
-    if source == "digits":
-        return source
-    path = Path(source).expanduser().resolve()
-    return str(path.relative_to(home) if path.is_relative_to(home) else path)
+def _within(path: Path, project: Project) -> Path:
+    """Return *path* relative to the project's home where it lies there."""
+    home = project.home.root
+    return path.relative_to(home) if path.is_relative_to(home) else path

@@ -32,15 +32,18 @@ def decode(images: Path, rows: Sequence[SplitRow], classes: Sequence[str], size:
     pixels = np.empty((len(rows), size, size, 3), np.uint8)
 
     def fill(i: int) -> None:
-        pixels[i] = to_square(read_image(images, rows[i]), size, _UNLIMITED)
-
-    with ThreadPoolExecutor() as threads:
         try:
-            list(threads.map(fill, range(len(rows))))
+            pixels[i] = to_square(read_image(images, rows[i]), size, _UNLIMITED)
         except UnreadableImage as error:
             raise DatasetError(
-                "an image of the snapshot is damaged", str(error), mend="darkroom ingest"
+                "an image of the snapshot is damaged",
+                f"{images / rows[i].file} (from {rows[i].path})",
+                str(error),
+                mend="darkroom ingest",
             ) from None
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(fill, range(len(rows))))
     return Examples(pixels, np.array([index[row.label or ""] for row in rows], np.int64))
 
 

@@ -98,7 +98,9 @@ def write_catalogue(path: Path, catalogue: Catalogue) -> None:
 
 def read_catalogue(path: Path) -> Catalogue:
     """Raise DatasetError where *path* is missing or damaged."""
-    table, metadata = _read(path, _CATALOGUE, mend="darkroom ingest, or dvc pull in a clone")
+    table, metadata = _read(
+        path, _CATALOGUE, ("source",), mend="darkroom ingest, or dvc pull in a clone"
+    )
     return Catalogue(metadata["source"], tuple(CatalogueRow(**row) for row in table.to_pylist()))
 
 
@@ -109,7 +111,8 @@ def write_splits(path: Path, splits: Splits) -> None:
 
 def read_splits(path: Path) -> Splits:
     """Raise DatasetError where *path* is missing or damaged."""
-    table, metadata = _read(path, _SPLITS, mend="dvc repro split")
+    needed = ("source", "seed", "validation", "test")
+    table, metadata = _read(path, _SPLITS, needed, mend="dvc repro split")
     return Splits(
         source=metadata["source"],
         rows=tuple(SplitRow(**row) for row in table.to_pylist()),
@@ -130,23 +133,34 @@ def write_quarantine(path: Path, refusals: Iterable[Refusal]) -> None:
 
 def read_corrections(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """Return the lines of a person's corrections; raise DatasetError naming a wrong one."""
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines, skipinitialspace=True)
-        if reader.fieldnames is None or list(reader.fieldnames) != list(columns):
-            raise DatasetError(
-                f"data/corrections/{path.name} has other columns than it must",
-                f"its first line is {','.join(reader.fieldnames or ())!r}",
-                mend=f"make its first line {','.join(columns)}",
-            )
-        rows = list(reader)
-    for number, row in enumerate(rows, start=2):
-        if len(row["sha256"] or "") != 64 or None in row or None in row.values():
-            raise DatasetError(
-                f"data/corrections/{path.name}, line {number} is not a correction",
-                "it must hold the 64 digits of an image's sha256, then " + ",".join(columns[1:]),
-                mend="mend that line; the catalogue names every image's sha256",
-            )
-    return rows
+    name = f"data/corrections/{path.name}"
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines, skipinitialspace=True)
+            if list(reader.fieldnames or ()) != list(columns):
+                raise DatasetError(
+                    f"{name} has other columns than it must",
+                    f"its first line is {','.join(reader.fieldnames or ())!r}",
+                    mend=f"make its first line {','.join(columns)}",
+                )
+            return [_correction(row, f"{name}, line {reader.line_num}", columns) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"{name} cannot be read as a table",
+            f"{type(error).__name__}: {error}",
+            mend="save it as CSV in UTF-8, or git checkout -- " + name,
+        ) from None
+
+
+def _correction(row: dict[str, str], where: str, columns: Sequence[str]) -> dict[str, str]:
+    cells = [row.get(column) for column in columns]
+    if set(row) != set(columns) or not all(cells) or len(row["sha256"]) != 64:
+        raise DatasetError(
+            f"{where} is not a correction",
+            "it must hold the 64 digits of an image's sha256, then " + ", ".join(columns[1:]),
+            mend="mend that line; data/dataset/catalogue.parquet names every image's sha256",
+        )
+    return row
 
 
 def _write(
@@ -160,20 +174,21 @@ def _write(
     scratch.replace(path)
 
 
-def _read(path: Path, schema: pa.Schema, mend: str) -> tuple[pa.Table, dict[str, str]]:
+def _read(
+    path: Path, schema: pa.Schema, metadata: Sequence[str], mend: str
+) -> tuple[pa.Table, dict[str, str]]:
+    """Return the table and those keys of its *metadata*."""
     try:
-        table = pq.read_table(path).select(schema.names).cast(schema)
-        metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-        metadata = metadata or {
-            k.decode(): v.decode() for k, v in (pq.read_schema(path).metadata or {}).items()
-        }
+        read = pq.read_table(path)
+        stored = read.schema.metadata or {}
+        table = read.select(schema.names).cast(schema)
+        return table, {key: stored[key.encode()].decode() for key in metadata}
     except FileNotFoundError:
         raise DatasetError(f"{path.name} is missing", f"looked for {path}", mend=mend) from None
-    except (pa.ArrowException, KeyError, OSError) as error:
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise DatasetError(
-            f"{path.name} is damaged", str(error).splitlines()[0][:200], mend=mend
+            f"{path.name} is damaged", f"{type(error).__name__}: {error}"[:200], mend=mend
         ) from None
-    return table, metadata
 
 
 def _scratch(path: Path) -> Path:

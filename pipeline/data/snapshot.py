@@ -29,12 +29,17 @@ class Taken:
     info: ImageInfo
 
 
-def take(entries: Iterable[Entry], staging: Path, limits: Limits) -> Iterator[Taken | Refusal]:
-    """Copy each readable image of *entries* into *staging*; yield one record an entry, in order."""
+def take(
+    entries: Iterable[Entry], staging: Path, images: Path, limits: Limits
+) -> Iterator[Taken | Refusal]:
+    """Read each of *entries* once; yield one record an entry, in order.
+
+    What *images* does not hold (any more) is copied into *staging*, under its content's name.
+    """
     remaining = iter(entries)
     with ThreadPoolExecutor() as threads:
         while some := list(islice(remaining, _IN_FLIGHT)):
-            yield from threads.map(lambda entry: _take_one(entry, staging, limits), some)
+            yield from threads.map(lambda entry: _take_one(entry, staging, images, limits), some)
 
 
 def resolve(records: Iterable[Taken | Refusal]) -> tuple[list[CatalogueRow], list[Refusal]]:
@@ -55,8 +60,9 @@ def resolve(records: Iterable[Taken | Refusal]) -> tuple[list[CatalogueRow], lis
         conflict = len({taken.entry.label for taken in same}) > 1
         for taken in same if conflict else same[1:]:
             reason = "label_conflict" if conflict else "duplicate"
+            other = _of_another_class(taken, same) if conflict else first
             refusals.append(
-                Refusal(taken.entry.path, reason, f"same content as {first.entry.path}")
+                Refusal(taken.entry.path, reason, f"same content as {other.entry.path}")
             )
         rows.append(_row(first, None if conflict else first.entry.label))
     return sorted(rows, key=lambda row: row.sha256), sorted(refusals, key=lambda r: r.path)
@@ -88,7 +94,7 @@ def read_regular(file: Path, limit: int) -> bytes:
     return data
 
 
-def _take_one(entry: Entry, staging: Path, limits: Limits) -> Taken | Refusal:
+def _take_one(entry: Entry, staging: Path, images: Path, limits: Limits) -> Taken | Refusal:
     if not entry.label:
         return Refusal(entry.path, "no_class", "not in a class folder")
     try:
@@ -98,9 +104,25 @@ def _take_one(entry: Entry, staging: Path, limits: Limits) -> Taken | Refusal:
         return Refusal(entry.path, error.reason, error.detail)
     digest = hashlib.sha256(data).hexdigest()
     name = f"{digest[:2]}/{digest}{EXTENSIONS[info.format]}"
-    (staging / name).parent.mkdir(parents=True, exist_ok=True)
-    (staging / name).write_bytes(data)
+    if not _holds(images / name, data):
+        (staging / name).parent.mkdir(parents=True, exist_ok=True)
+        (staging / name).write_bytes(data)
     return Taken(entry, digest, name, len(data), info)
+
+
+def _other(taken: Taken, same: list[Taken]) -> Taken:
+    return next(other for other in same if other.entry.label != taken.entry.label)
+
+
+def _of_another_class(taken: Taken, same: list[Taken]) -> Taken:
+    return next(other for other in same if other.entry.label != taken.entry.label)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _row(taken: Taken, label: str | None) -> CatalogueRow:

@@ -64,15 +64,28 @@ def serving_digest(folder: Path) -> str:
         stated = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         stated = None
-    if not isinstance(stated, dict) or found != stated:
-        wrong = sorted(set(found.items()) ^ set((stated or {}).items()))
+    if found != stated:
+        names = stated if isinstance(stated, dict) else {DIGESTS: None}
+        wrong = sorted(n for n in {*found, *names} if found.get(n) != names.get(n))
         raise ArtefactError(
             "the model is not what it was when it was sealed",
             f"in {folder}",
-            f"missing, changed or added: {', '.join(dict(wrong)) or DIGESTS}",
+            f"missing, changed or added: {', '.join(wrong)}"[:200],
             mend="seal it again: dvc repro --force export; or register a new version",
         )
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+def check_digest(folder: Path, expected: str) -> None:
+    """Raise ArtefactError where the artefact in *folder* is damaged, or not the expected one."""
+    digest = serving_digest(folder)
+    if digest != expected:
+        raise ArtefactError(
+            "the model is not the one that was registered",
+            f"in {folder}",
+            f"its digest is {digest[:12]}..., the registry says {expected[:12]}...",
+            mend="register a model of your own again: darkroom register",
+        )
 
 
 def open_artefact(folder: Path, expected_digest: str | None = None) -> SealedClassifier:
@@ -80,14 +93,10 @@ def open_artefact(folder: Path, expected_digest: str | None = None) -> SealedCla
 
     Raises ArtefactError before anything is imported where the digest is not *expected_digest*.
     """
-    digest = serving_digest(folder)
-    if expected_digest not in (None, digest):
-        raise ArtefactError(
-            "the model is not the one that was registered",
-            f"in {folder}",
-            f"its digest is {digest[:12]}..., the registry says {str(expected_digest)[:12]}...",
-            mend="register a model of your own again: darkroom register",
-        )
+    if expected_digest is None:
+        serving_digest(folder)
+    else:
+        check_digest(folder, expected_digest)
     classifier = _import_sealed(folder / "code")
     if classifier.INTERFACE not in _INTERFACES:
         raise ArtefactError(
@@ -131,8 +140,13 @@ def _seal_code(target: Path) -> None:
 
 
 def _hash_files(folder: Path) -> dict[str, str]:
+    """A link has no digest: what it points to could change without a trace here."""
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(folder).as_posix(): "link" if path.is_symlink() else _sha256(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != folder / DIGESTS
+        if (path.is_file() or path.is_symlink()) and path != folder / DIGESTS
     }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,5 +1,6 @@
 """One folder of new images → one batch of predictions, which appears whole or not at all."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -16,6 +17,8 @@ from pipeline.inference.predictions import Known, PredictionRow, model_folder, w
 from pipeline.params import slug
 
 _ROWS_A_PART = 10_000
+_LABEL = 100
+"""Letters of the folder's name in the batch's, which may have 255."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,15 @@ def classify_folder(
 ) -> Batch | None:
     """Classify *files* and publish their rows by one rename; None where none of them is new.
 
-    *limit* is the largest file that is read, in bytes. Raises StorageError where *predictions*
+    One caller at a time for a model: the caller holds its lock. *limit* is the largest file that
+    is read, in bytes. Raises StorageError where *predictions*
     cannot be written; then nothing is left of the batch.
     """
-    staging = model_folder(predictions, model.name) / f".staging-{os.getpid()}"
+    staging = model_folder(predictions, model.name) / ".staging"
     identities = hashlib.sha256(f"{model.name}/{model.version}".encode())
     images = refused = 0
     try:
+        shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
         staging.mkdir(parents=True)
         rows: list[PredictionRow] = []
         part = 0
@@ -96,7 +101,7 @@ def classify_folder(
             rows.append(answered)
             images += 1
             refused += answered.reason is not None
-            identities.update(f"\n{answered.path}\0{answered.sha256}".encode())
+            identities.update(_identity(answered))
             if len(rows) == _ROWS_A_PART:
                 _write_part(staging, part, rows)
                 part, rows = part + 1, []
@@ -104,13 +109,13 @@ def classify_folder(
             _write_part(staging, part, rows)
         if not images:
             return None
-        label = "inbox" if name == "." else slug(name)
+        label = "inbox" if name == "." else slug(name)[:_LABEL]
         target = staging.parent / f"version={model.version}"
         target /= f"batch={label}-{identities.hexdigest()[:12]}"
         _publish(staging, target)
     except OSError as error:
         raise StorageError(
-            f"predictions cannot be written: {error.strerror}",
+            f"predictions cannot be written: {os.strerror(error.errno or errno.EIO)}",
             f"to {predictions}",
             "nothing of this folder was published; batches published before it stay",
             mend="free space or mend the folder's rights, then: darkroom classify",
@@ -130,15 +135,24 @@ def _classify(
 ) -> Iterator[PredictionRow]:
     for start in range(0, len(files), batch_size):
         some = [_read(file, limit) for file in files[start : start + batch_size]]
-        fresh = [
-            read
-            for read in some
-            if (read.new.path, read.sha256) not in known.contents
-            and not (read.error and read.error.reason == "changing")  # the next run takes it
-        ]
+        fresh = [read for read in some if _is_news(read, known)]
         answers = iter(model.classifier.classify([r.data for r in fresh if r.error is None]))
         for read in fresh:
             yield _row(read, None if read.error else next(answers), model, now)
+
+
+def _identity(row: PredictionRow) -> bytes:
+    content = row.sha256 or f"{row.bytes} bytes of {row.modified_ns}"
+    return f"\n{row.path}\0{content}".encode()
+
+
+def _is_news(read: _Read, known: Known) -> bool:
+    new = read.new
+    if read.error is None:
+        return (new.path, read.sha256) not in known.contents
+    if read.error.reason == "changing":
+        return False  # the next run takes it
+    return (new.path, new.bytes, new.modified_ns) not in known.unread
 
 
 def _read(new: NewFile, limit: int) -> _Read:

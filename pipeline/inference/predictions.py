@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -63,10 +65,12 @@ assert SCHEMA.names == [f.name for f in fields(PredictionRow)]
 class Known:
     """What any version of a model has been shown already."""
 
-    contents: frozenset[tuple[str, str | None]]
+    contents: frozenset[tuple[str, str]]
     """(path, sha256)."""
     states: frozenset[tuple[str, int, int]]
     """(path, bytes, modified_ns): a file in one of these need not be read again."""
+    unread: frozenset[tuple[str, int, int]]
+    """The same of files that could not be read then; they may be readable now."""
 
 
 def model_folder(predictions: Path, model_name: str) -> Path:
@@ -81,14 +85,20 @@ def batch_folders(predictions: Path, model_name: str) -> list[Path]:
 def read_known(predictions: Path, model_name: str) -> Known:
     parts = [str(p) for b in batch_folders(predictions, model_name) for p in b.glob("*.parquet")]
     if not parts:
-        return Known(frozenset(), frozenset())
+        return Known(frozenset(), frozenset(), frozenset())
     columns = ["path", "sha256", "bytes", "modified_ns"]
     table = ds.dataset(parts, schema=SCHEMA, format="parquet").to_table(columns=columns)
-    path, sha256, size, modified = (table.column(name).to_pylist() for name in columns)
+    read = table.filter(pc.is_valid(table["sha256"]))
+    unread = table.filter(pc.is_null(table["sha256"]))
     return Known(
-        frozenset(zip(path, sha256, strict=True)),
-        frozenset(zip(path, size, modified, strict=True)),
+        contents=_tuples(read, "path", "sha256"),
+        states=_tuples(read, "path", "bytes", "modified_ns"),
+        unread=_tuples(unread, "path", "bytes", "modified_ns"),
     )
+
+
+def _tuples(table: pa.Table, *columns: str) -> frozenset[tuple[Any, ...]]:
+    return frozenset(zip(*(table[name].to_pylist() for name in columns), strict=True))
 
 
 def read_batch(folder: Path) -> pa.Table:

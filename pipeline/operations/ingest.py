@@ -64,15 +64,16 @@ def _ingest(
         bytes=round(params.data.max_megabytes * 2**20),
         pixels=round(params.data.max_megapixels * 10**6),
     )
-    rows, refusals = resolve(take(entries(source), staging, limits))
     try:
-        _refuse_poor(rows, refusals, params.data)
-        _move_in(staging, workspace.images, rows)
+        records = list(take(entries(source), staging, workspace.images, limits))
+        rows, refusals = resolve(records)
+        _refuse_poor(len(records), rows, refusals, params.data)
+        _move_in(staging, workspace.images)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     write_quarantine(workspace.quarantine, refusals)
     write_catalogue(workspace.catalogue, Catalogue(params.data.source, tuple(rows)))
-    _sweep(workspace.images, rows)
+    _sweep(workspace, rows)
     dvc(workspace, "add", "--quiet", "data/dataset")
     if params.data.source == DIGITS:
         inbox = home.inbox(params.model_name)
@@ -87,10 +88,11 @@ def _ingest(
     return ingested
 
 
-def _refuse_poor(rows: list[CatalogueRow], refusals: list[Refusal], params: DataParams) -> None:
+def _refuse_poor(
+    files: int, rows: list[CatalogueRow], refusals: list[Refusal], params: DataParams
+) -> None:
     unreadable = [r for r in refusals if r.reason not in _NOT_AN_IMAGE_FAULT]
     examples = [f"{r.path}: {r.reason}" for r in unreadable]
-    files = len(rows) + len(refusals)
     if not rows:
         raise SourceError(
             f"the source {params.source} has no readable image among {files} files",
@@ -120,22 +122,22 @@ def _refuse_poor(rows: list[CatalogueRow], refusals: list[Refusal], params: Data
         )
 
 
-def _move_in(staging: Path, images: Path, rows: list[CatalogueRow]) -> None:
-    """A name that is there already holds the same content; it is never written again."""
-    for row in rows:
-        target = images / row.file
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (staging / row.file).rename(target)
+def _move_in(staging: Path, images: Path) -> None:
+    """By rename: a file of the snapshot may share its bytes with DVC's cache, by a hard link."""
+    images.mkdir(parents=True, exist_ok=True)
+    for staged in sorted(staging.glob("*/*")):
+        target = images / staged.relative_to(staging)
+        target.parent.mkdir(exist_ok=True)
+        staged.replace(target)
 
 
-def _sweep(images: Path, rows: list[CatalogueRow]) -> None:
+def _sweep(workspace: Workspace, rows: list[CatalogueRow]) -> None:
     """Remove what the catalogue does not name; DVC's cache keeps older versions."""
-    named = {row.file for row in rows}
-    for folder, _, files in os.walk(images, topdown=False):
-        for name in files:
-            path = Path(folder) / name
-            if path.relative_to(images).as_posix() not in named:
+    named = {workspace.images / row.file for row in rows}
+    named |= {workspace.catalogue, workspace.quarantine}
+    for folder, _, files in os.walk(workspace.dataset, topdown=False):
+        for path in (Path(folder) / name for name in files):
+            if path not in named:
                 path.unlink()
         if not any(Path(folder).iterdir()):
             Path(folder).rmdir()

@@ -111,10 +111,9 @@ def _open_test_split(
 
 
 def _identities(workspace: Workspace) -> dict[str, str]:
-    exported = read_card(workspace.export_report / "card.json")
     return {
-        "darkroom.training_key": exported["training_key"],
-        "darkroom.export_key": exported["export_key"],
+        "darkroom.training_key": read_card(workspace.training_report / "card.json")["training_key"],
+        "darkroom.export_key": read_card(workspace.export_report / "card.json")["export_key"],
         "darkroom.dataset": dataset_version(workspace),
     }
 

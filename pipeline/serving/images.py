@@ -5,11 +5,13 @@ named here are tried, limits are checked before pixels are decoded, truncated da
 """
 
 import io
+import re
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import UnreadableImage
 
@@ -22,6 +24,10 @@ EXTENSIONS = {
     "TIFF": ".tif",
 }
 """Formats that are tried, by content, and the extension of each."""
+
+
+# What Pillow has to say about other people's files is no news to who runs this
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class ImageInfo:
 def inspect(data: bytes, limits: Limits) -> ImageInfo:
     """Decode *data* in full and say what it is; raise UnreadableImage."""
     with _open(data, limits) as image:
-        stored_format, mode = str(image.format), image.mode
+        stored_format, mode = _known_format(image), image.mode
         upright = _decode(image)
     return ImageInfo(stored_format, upright.width, upright.height, mode)
 
@@ -70,10 +76,14 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
         raise UnreadableImage("empty", "the file has no bytes")
     if len(data) > limits.bytes:
         raise UnreadableImage("too_large", f"{len(data)} bytes; at most {limits.bytes} are read")
+    if Image.MAX_IMAGE_PIXELS is not None and limits.pixels > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = limits.pixels  # Pillow's own limit would stand in the way
     try:
         image = Image.open(io.BytesIO(data), formats=tuple(EXTENSIONS))
     except Image.DecompressionBombError as error:
-        raise UnreadableImage("too_many_pixels", str(error)) from None
+        raise UnreadableImage("too_many_pixels", _first_line(error)) from None
+    except UnidentifiedImageError:
+        raise UnreadableImage("not_an_image", f"none of {', '.join(EXTENSIONS)}") from None
     except Exception as error:  # Pillow's parsers raise anything on hostile bytes
         raise UnreadableImage("not_an_image", _first_line(error)) from None
     if image.width * image.height > limits.pixels:
@@ -82,6 +92,11 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
             f"{image.width} x {image.height}; at most {limits.pixels} are decoded",
         )
     return image
+
+
+def _known_format(image: Image.Image) -> str:
+    """Several JPEGs in one file, as phones write them, are a JPEG: its first picture counts."""
+    return "JPEG" if image.format == "MPO" else str(image.format)
 
 
 def _decode(image: Image.Image) -> Image.Image:
@@ -114,4 +129,6 @@ def _to_8_bit(grey: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
+    """The same words for the same bytes: no address of an object."""
+    line = (str(error) or type(error).__name__).splitlines()[0]
+    return re.sub(r" at 0x[0-9a-f]+", "", line)[:200]

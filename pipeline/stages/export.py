@@ -1,5 +1,6 @@
 """models/trained → models/serving: the sealed artefact; what was checked → reports/export."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -26,7 +27,8 @@ def run(workspace: Workspace, params: Params, say: Callable[[str], None]) -> Non
     trained = read_card(workspace.trained / "card.json")
     architecture = Architecture(trained["architecture"], trained["image_size"])
     network = build(architecture, len(trained["classes"]))
-    network.load_state_dict(load_file(workspace.trained / "model.safetensors"))
+    weights = workspace.trained / "model.safetensors"
+    network.load_state_dict(load_file(weights))
     limits = image_limits(params.data)
     temperature = 1.0
     card = {
@@ -52,7 +54,7 @@ def run(workspace: Workspace, params: Params, say: Callable[[str], None]) -> Non
     write_card(
         workspace.export_report / "card.json",
         {
-            "training_key": trained["training_key"],
+            "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
             "export_key": stage_key(workspace, "export"),
             "serving_digest": digest,
             "parity": {"images": len(images), "largest_difference": difference},

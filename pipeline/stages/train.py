@@ -1,4 +1,7 @@
-"""data/splits.parquet → models/trained: the weights of the best epoch, their card, the curves."""
+"""data/splits.parquet → models/trained: the weights of the best epoch, their card, the curves.
+
+What they came of (key, parameters) → reports/training, so that equal weights are equal folders.
+"""
 
 import csv
 import os
@@ -17,7 +20,7 @@ from pipeline.data.cache import decode
 from pipeline.data.catalogue import SplitRow, Splits, read_splits
 from pipeline.errors import TrainingError
 from pipeline.graph import stage_key
-from pipeline.params import Params, TrainParams
+from pipeline.params import Params
 from pipeline.tracking.live import open_live_run
 from pipeline.training.loop import Epoch, Step, fit
 from pipeline.training.models import Architecture, Network, build, choose
@@ -44,8 +47,12 @@ def run(
     train = decode(workspace.images, used["train"], splits.classes, size)
     validation = decode(workspace.images, used["validation"], splits.classes, size)
 
-    card = _card(workspace, params.train, splits, architecture, network)
-    live = open_live_run(workspace, home, params.model_name, card, say)
+    card = _card(splits, architecture, network)
+    origin = {
+        "training_key": stage_key(workspace, "train"),
+        "params": params.train.model_dump(),
+    }
+    live = open_live_run(workspace, home, params.model_name, card, origin, say)
     epochs: list[Epoch] = []
     best = b""
     started = time.perf_counter()
@@ -61,6 +68,7 @@ def run(
     (workspace.trained / "model.safetensors").write_bytes(best)
     card["best_epoch"] = _best(epochs).epoch
     write_card(workspace.trained / "card.json", card)
+    write_card(workspace.training_report / "card.json", origin)
     _write_epochs(workspace.trained / "epochs.csv", epochs)
     say(
         f"kept epoch {card['best_epoch']}: validation accuracy "
@@ -68,20 +76,12 @@ def run(
     )
 
 
-def _card(
-    workspace: Workspace,
-    params: TrainParams,
-    splits: Splits,
-    architecture: Architecture,
-    network: Network,
-) -> dict[str, Any]:
+def _card(splits: Splits, architecture: Architecture, network: Network) -> dict[str, Any]:
     return {
-        "training_key": stage_key(workspace, "train"),
         "architecture": architecture.name,
         "image_size": architecture.image_size,
         "classes": list(splits.classes),
         "num_parameters": sum(p.numel() for p in network.parameters()),
-        "params": params.model_dump(),
     }
 
 

@@ -44,13 +44,17 @@ def open_live_run(
     home: Home,
     experiment: str,
     card: Mapping[str, Any],
+    origin: Mapping[str, Any],
     say: Callable[[str], None],
 ) -> LiveRun:
-    """Find or make the run of this training; where no store answers, one that writes nothing."""
+    """Find or make the run of this training; where no store answers, one that writes nothing.
+
+    *card* and *origin* are what will be models/trained's and reports/training's cards.
+    """
     try:
         client = connect(home, os.environ)
-        with reaching(home, os.environ), FileLock(home.private / "publish.lock"):
-            record = starting_record(workspace, card)
+        with reaching(home, os.environ), FileLock(home.private / "publish.lock", timeout=4):
+            record = starting_record(workspace, card, origin)
             run = find_or_create_run(client, home, experiment, record)
             complete(client, run, record)
     except DarkroomError as error:

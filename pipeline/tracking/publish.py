@@ -27,7 +27,7 @@ def publish(workspace: Workspace, home: Home, experiment: str, with_lock: bool =
     """
     record = read_record(workspace, with_lock)
     client = connect(home, os.environ)
-    with reaching(home, os.environ), FileLock(home.private / "publish.lock"):
+    with reaching(home, os.environ), FileLock(home.private / "publish.lock", timeout=10):
         run = find_or_create_run(client, home, experiment, record)
         complete(client, run, record)
         client.set_terminated(run.info.run_id, "FINISHED", end_time=run.info.end_time)
@@ -85,19 +85,22 @@ def complete(client: Store, run: Run, record: RunRecord) -> None:
 
 def log_metrics(client: Store, run_id: str, metrics: tuple[tuple[str, int, float], ...]) -> None:
     """Log the (key, step, value) that the run does not hold: MLflow would keep a metric twice."""
-    held = {
-        (key, metric.step, metric.value)
-        for key in {key for key, _, _ in metrics}
-        for metric in client.get_metric_history(run_id, key)
-    }
+    held = _held(client, run_id, {key for key, _, _ in metrics})
     now = int(time.time() * 1000)
     missing = [
         Metric(key, value, now, step)
         for key, step, value in metrics
-        if (key, step, value) not in held
+        if held.get((key, step)) != value
     ]
     for start in range(0, len(missing), 1000):
         client.log_batch(run_id, metrics=missing[start : start + 1000])
+
+
+def _held(client: Store, run_id: str, keys: set[str]) -> dict[tuple[str, int], float]:
+    """Return what the run shows now for each key and step: the last that was logged."""
+    history = [metric for key in keys for metric in client.get_metric_history(run_id, key)]
+    history.sort(key=lambda metric: metric.timestamp)
+    return {(metric.key, metric.step): metric.value for metric in history}
 
 
 def _log_code(client: Store, run: Run, record: RunRecord) -> None:

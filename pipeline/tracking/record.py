@@ -1,6 +1,7 @@
 """What a workspace's files say about its run: everything that MLflow is to show, as values."""
 
 import csv
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,15 +48,17 @@ class RunRecord:
     """Name in MLflow → file."""
 
 
-def starting_record(workspace: Workspace, card: Mapping[str, Any]) -> RunRecord:
-    """What is known when training begins; *card* is models/trained's, not yet written."""
+def starting_record(
+    workspace: Workspace, card: Mapping[str, Any], origin: Mapping[str, Any]
+) -> RunRecord:
+    """What is known when training begins: the two cards are not written yet."""
     splits = read_splits(workspace.splits)
     return RunRecord(
-        training_key=card["training_key"],
+        training_key=origin["training_key"],
         export_key=None,
         dataset=_dataset(workspace, splits),
         code=code_state(workspace.root),
-        params=_training_params(card, splits),
+        params=_training_params(card, origin, splits),
     )
 
 
@@ -65,6 +68,7 @@ def read_record(workspace: Workspace, with_lock: bool) -> RunRecord:
     Raises ProjectError or DatasetError where there is no training yet.
     """
     trained = read_card(workspace.trained / "card.json")
+    origin = read_card(workspace.training_report / "card.json")
     splits = read_splits(workspace.splits)
     artefacts = {
         "params.yaml": workspace.params,
@@ -76,12 +80,12 @@ def read_record(workspace: Workspace, with_lock: bool) -> RunRecord:
     }
     if with_lock:
         artefacts["dvc.lock"] = workspace.dvc_lock
-    params = _training_params(trained, splits)
+    params = _training_params(trained, origin, splits)
     metrics = _epoch_metrics(workspace.trained / "epochs.csv")
     metrics.append(("best_epoch", 0, float(trained["best_epoch"])))
     tags: dict[str, str] = {}
 
-    exported = _export_card(workspace, trained["training_key"])
+    exported = _export_card(workspace)
     if exported:
         params |= {f"export.{key}": str(value) for key, value in exported["params"].items()}
         metrics.append(("parity.largest_difference", 0, exported["parity"]["largest_difference"]))
@@ -93,7 +97,7 @@ def read_record(workspace: Workspace, with_lock: bool) -> RunRecord:
                 f"evaluation/{path.name}": path for path in sorted(workspace.evaluation.iterdir())
             }
     return RunRecord(
-        training_key=trained["training_key"],
+        training_key=origin["training_key"],
         export_key=exported["export_key"] if exported else None,
         dataset=_dataset(workspace, splits),
         code=code_state(workspace.root),
@@ -115,9 +119,11 @@ def _epoch_metrics(path: Path) -> list[tuple[str, int, float]]:
         return [metric for epoch in csv.DictReader(lines) for metric in epoch_metrics(epoch)]
 
 
-def _training_params(card: Mapping[str, Any], splits: Splits) -> dict[str, str]:
+def _training_params(
+    card: Mapping[str, Any], origin: Mapping[str, Any], splits: Splits
+) -> dict[str, str]:
     return {
-        **{f"train.{key}": str(value) for key, value in card["params"].items()},
+        **{f"train.{key}": str(value) for key, value in origin["params"].items()},
         **{f"split.{key}": str(getattr(splits, key)) for key in ("seed", "validation", "test")},
         "data.source": splits.source,
         "architecture": card["architecture"],
@@ -139,16 +145,16 @@ def _dataset(workspace: Workspace, splits: Splits) -> DatasetRecord:
     )
 
 
-def _export_card(workspace: Workspace, training_key: str) -> dict[str, Any] | None:
-    """Return the export's card where models/serving came of this very training."""
+def _export_card(workspace: Workspace) -> dict[str, Any] | None:
+    """Return the export's card where models/serving was made of these very weights."""
     try:
         card = read_card(workspace.export_report / "card.json")
         digest = serving_digest(workspace.serving)
     except DarkroomError:
         return None
-    return (
-        card if (card["training_key"], card["serving_digest"]) == (training_key, digest) else None
-    )
+    weights = (workspace.trained / "model.safetensors").read_bytes()
+    found = (hashlib.sha256(weights).hexdigest(), digest)
+    return card if found == (card["weights_sha256"], card["serving_digest"]) else None
 
 
 def _is_evaluation_of(workspace: Workspace, digest: str) -> bool:

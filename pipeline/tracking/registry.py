@@ -16,7 +16,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Map
 
 from pipeline.errors import RegistryError
-from pipeline.export.artefact import SealedClassifier, open_artefact
+from pipeline.export.artefact import SealedClassifier, check_digest, open_artefact
 from pipeline.tracking.store import Store
 from pipeline.workspace import Home
 
@@ -134,6 +134,12 @@ def open_version(home: Home, version: Version) -> SealedClassifier:
 
     Raises ArtefactError where one does not, before anything of it is imported.
     """
+    if not version.serving_digest:
+        raise RegistryError(
+            f"{version.name} version {version.number} was not registered by Darkroom",
+            "it states no serving digest, so that nothing vouches for its files",
+            mend="darkroom register; or move the alias to a version that states one",
+        )
     folder = home.private / "models" / version.serving_digest
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -141,6 +147,7 @@ def open_version(home: Home, version: Version) -> SealedClassifier:
             got = mlflow.artifacts.download_artifacts(
                 artifact_uri=f"{version.uri}/artifacts/serving", dst_path=scratch
             )
+            check_digest(Path(got), version.serving_digest)
             _move(Path(got), folder)
     return open_artefact(folder, version.serving_digest)
 

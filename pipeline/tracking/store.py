@@ -1,28 +1,30 @@
 """Reaching MLflow: one address, one probe, and a named error where nobody answers."""
 
 import logging
-import urllib.error
-import urllib.request
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 import mlflow
+import requests
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import StoreUnreachable
+from pipeline.errors import StorageError, StoreUnreachable
 from pipeline.workspace import Home
 
 Store = MlflowClient
 """What the rest of Darkroom is handed: MLflow's client, bound to one store."""
 
-_PROBE_SECONDS = 5
-FAULTS = (MlflowException, RequestException, SQLAlchemyError, OSError)
-"""What MLflow's client raises when its store fails it."""
+_PROBE_SECONDS = (2, 3)
+"""To connect, and to wait for an answer."""
+FAULTS = (MlflowException, RequestException, SQLAlchemyError, OSError, ImportError)
+"""What MLflow's client raises when its store fails it (or its database has no driver here)."""
 
 
 def tracking_uri(home: Home, environ: Mapping[str, str]) -> str:
@@ -41,7 +43,7 @@ def connect(home: Home, environ: Mapping[str, str]) -> Store:
         else:
             home.mlflow_database.parent.mkdir(parents=True, exist_ok=True)
         home.private.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(uri)
+        _bind(uri)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         with FileLock(home.private / "mlflow.lock"):  # the first to come creates the tables
             client.search_experiments(max_results=1)
@@ -67,12 +69,18 @@ def experiment_id(client: Store, home: Home, name: str) -> str:
 
 
 def _probe(uri: str) -> None:
-    request = urllib.request.Request(f"{uri.rstrip('/')}/health")  # noqa: S310, http(s) only
-    try:
-        with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):  # noqa: S310
-            return
-    except urllib.error.HTTPError:
-        return  # somebody answers; a server that wants a login says so to the client
+    """Ask whether anybody speaks HTTP there; what a server answers is the client's to judge."""
+    requests.get(f"{uri.rstrip('/')}/health", timeout=_PROBE_SECONDS)
+
+
+def _bind(uri: str) -> None:
+    """Tell MLflow's own defaults, which it also writes into the environment: taken back there."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    if before is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 @contextmanager
@@ -80,6 +88,12 @@ def _named(uri: str) -> Iterator[None]:
     try:
         yield
     except FAULTS as error:
+        if _is_of_the_disk(error):
+            raise StorageError(
+                f"MLflow's files cannot be reached: {error.strerror}",
+                str(error.filename or uri),
+                mend="free space, or give the folder back its rights",
+            ) from None
         parts = urlsplit(uri)
         shown = uri if not parts.password else uri.replace(parts.password, "***")
         raise StoreUnreachable(
@@ -87,3 +101,8 @@ def _named(uri: str) -> Iterator[None]:
             f"{type(error).__name__}: {error}".splitlines()[0][:200],
             mend="start the server, or set MLFLOW_TRACKING_URI (unset: the store in mlruns/)",
         ) from None
+
+
+def _is_of_the_disk(error: Exception) -> TypeGuard[OSError]:
+    network = (RequestException, ConnectionError, TimeoutError)
+    return isinstance(error, OSError) and not isinstance(error, network)

@@ -78,6 +78,8 @@ def fit(
             right += int((logits.argmax(1) == labels).sum())
             yield Step(epoch, number, steps)
         probabilities = predict(network, validation)
+        if not np.isfinite(probabilities).all():
+            raise _diverged(epoch, steps, rate)
         yield Epoch(
             epoch=epoch,
             learning_rate=rate,

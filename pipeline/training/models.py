@@ -76,7 +76,7 @@ def build(architecture: Architecture, num_classes: int) -> Network:
         backbone, width = _without_head(network)
         built = Network(backbone, width, num_classes)
         _try_size(built, architecture.image_size)
-    except (ValueError, RuntimeError) as error:
+    except (ArithmeticError, AssertionError, IndexError, RuntimeError, ValueError) as error:
         raise ParamsError(
             f"train.model: {architecture.name} cannot take {architecture.image_size} px images",
             str(error).splitlines()[0][:200],

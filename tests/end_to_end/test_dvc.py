@@ -1,0 +1,118 @@
+"""Reproducible experiments: `dvc repro` and `dvc exp` on a dataset version at hand."""
+
+import json
+import re
+import shutil
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline.data.catalogue import read_splits
+
+pytestmark = pytest.mark.xdist_group("dvc")
+
+
+def reran(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+@pytest.fixture
+def finished(demo, tmp_path):
+    return demo.fork(tmp_path / "project")
+
+
+def test_repro_with_nothing_changed_runs_nothing(finished):
+    for pycache in list(finished.root.rglob("__pycache__")):
+        shutil.rmtree(pycache)
+    assert reran(finished.run("dvc", "repro").stdout) == []
+
+
+def test_an_edit_in_training_reruns_train_and_only_what_its_outputs_change(finished):
+    loop = finished.root / "pipeline/training/loop.py"
+    loop.write_text(loop.read_text() + "\n# no other weights come of this line\n")
+    assert reran(finished.run("dvc", "repro").stdout) == ["train"]
+    loop.write_text(loop.read_text().replace("_WARM_UP = 0.1", "_WARM_UP = 0.3"))
+    assert reran(finished.run("dvc", "repro").stdout) == ["train", "export", "evaluate"]
+
+
+def test_an_edited_message_reruns_nothing(finished):
+    errors = finished.root / "pipeline/errors.py"
+    errors.write_text(errors.read_text() + "\n# another word\n")
+    assert reran(finished.run("dvc", "repro").stdout) == []
+
+
+def test_forced_stages_train_every_epoch_anew_to_the_same_lock_and_need_no_test_image(
+    finished, full
+):
+    before = finished.workspace.dvc_lock.read_bytes()
+    finished.run("dvc", "repro", "--force", "--single-item", "split")
+    for row in read_splits(finished.workspace.splits).of("test"):
+        (finished.workspace.images / row.file).unlink()
+    stages = ["train", "export", "evaluate"]
+    for _ in range(2 if full else 1):
+        forced = finished.run("dvc", "repro", "--force", "--single-item", *stages).stdout
+        assert reran(forced) == stages
+        assert len(re.findall(r"^epoch \d+/15 ", forced, re.MULTILINE)) == 15
+        assert finished.workspace.dvc_lock.read_bytes() == before
+
+
+def test_a_temporary_experiment_right_after_the_demo_lands_in_the_one_store(finished):
+    done = finished.run("dvc", "exp", "run", "--temp", "-n", "faster", "-S", "train.epochs=3")
+    assert "faster" in done.stdout
+    client = client_of(finished)
+    experiment = client.get_experiment_by_name("source")
+    (run,) = client.search_runs([experiment.experiment_id], "attributes.run_name = 'faster'")
+    shown = json.loads(finished.run("dvc", "exp", "show", "--json").stdout)
+    (metrics,) = [
+        experiment["revs"][0]["data"]["metrics"]["reports/evaluation/metrics.json"]["data"]
+        for rev in shown
+        for experiment in rev["experiments"] or ()
+    ]
+    for key, value in metrics["validation"].items():
+        assert run.data.metrics[f"validation.{key}"] == value
+    assert run.info.status == "FINISHED" and run.data.params["train.epochs"] == "3"
+    assert finished.run("git", "status", "--porcelain").stdout.count("\n") == 3
+
+
+def test_a_queued_experiment_runs_the_code_that_was_queued(finished):
+    finished.run("dvc", "exp", "run", "--queue", "-n", "queued", "-S", "train.epochs=2")
+    loop = finished.root / "pipeline/training/loop.py"
+    loop.write_text("raise SystemExit('this code was not queued')\n" + loop.read_text())
+    finished.run("dvc", "exp", "run", "--run-all")
+    shown = finished.run("git", "show", "exps/queued:pipeline/training/loop.py", ok=False).stdout
+    names = finished.run("dvc", "exp", "list", "--name-only").stdout.split()
+    assert "queued" in names and "not queued" not in shown
+
+
+def test_metrics_plots_and_params_are_shown_by_dvc(finished):
+    metrics = json.loads(finished.run("dvc", "metrics", "show", "--json").stdout)
+    figures = metrics[""]["data"]["reports/evaluation/metrics.json"]["data"]["validation"]
+    assert set(figures) == {"accuracy", "macro_f1", "log_loss"}
+    finished.run("dvc", "plots", "show")
+    page = (finished.root / "dvc_plots/index.html").read_text()
+    for title in ("Loss", "Accuracy", "Validation, counts", "confusion.png"):
+        assert title in page
+    difference = json.loads(finished.run("dvc", "params", "diff", "--json").stdout)
+    assert difference["params.yaml"]["data.source"] == {"old": "digits", "new": "source"}
+
+
+def test_a_clone_that_pulls_has_nothing_to_do(finished, tmp_path):
+    remote = tmp_path / "remote"
+    finished.run("dvc", "remote", "add", "--default", "shelf", str(remote))
+    finished.run("dvc", "push")
+    finished.commit()
+    clone = type(finished)(tmp_path / "clone")
+    finished.run("git", "clone", "-q", str(finished.root), str(clone.root))
+    clone.run("dvc", "pull")
+    assert reran(clone.run("dvc", "repro").stdout) == []
+    assert [path.name for path in (clone.root / "mlruns").iterdir()] == [".gitkeep"]
+    clone.run("darkroom", "publish")
+    (run,) = client_of(clone).search_runs(
+        [client_of(clone).get_experiment_by_name("source").experiment_id]
+    )
+    assert run.data.metrics["validation.accuracy"] > 0.8
+
+
+def client_of(world) -> MlflowClient:
+    uri = f"sqlite:///{world.home.mlflow_database}"
+    return MlflowClient(uri, uri)

@@ -1,0 +1,354 @@
+"""New folders become batches, whole or not at all; every file has exactly one row."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from brightness import png
+
+from pipeline.errors import StorageError
+from pipeline.inference.predictions import batch_folders
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_file_has_exactly_one_row_with_its_own_answer(place):
+    expected = {}
+    for number, kind in enumerate(["dark", "empty", "light", "light", "not_an_image", "dark"] * 3):
+        data = {"dark": png(number), "light": png(255 - number), "empty": b""}.get(kind, b"text")
+        expected[place.put(f"{number:02d}.png", data).name] = kind
+    (batch,) = place.classify(batch_size=4)
+    assert place.labels() == expected
+    assert (batch.images, batch.refused) == (18, 6)
+
+
+def test_a_row_says_what_was_read_and_who_answered(place):
+    file = place.put("a.png", 255)
+    place.classify()
+    (row,) = place.rows()
+    confidence = row.pop("confidence")
+    assert 0.9 < confidence <= 1
+    assert dict(row.pop("probabilities")) == {
+        "dark": pytest.approx(1 - confidence, abs=1e-6),
+        "light": confidence,
+    }
+    assert row == {
+        "path": "inbox/a.png",
+        "row": None,
+        "sha256": sha256(file.read_bytes()).hexdigest(),
+        "bytes": file.stat().st_size,
+        "modified_ns": file.stat().st_mtime_ns,
+        "label": "light",
+        "reason": None,
+        "detail": None,
+        "model_name": "m",
+        "model_version": 1,
+        "serving_digest": place.model.serving_digest,
+        "variant": "fp32",
+        "predicted_at": "2026-01-02T03:04:05+00:00",
+    }
+
+
+def test_an_inbox_outside_home_has_absolute_paths(place, tmp_path):
+    place.inbox = tmp_path / "outside"
+    file = place.put("a.png", 255)
+    place.classify()
+    assert place.labels() == {str(file): "light"}
+    assert place.classify() == []
+
+
+def test_only_new_files_are_classified(place):
+    place.put("old.png", 0)
+    place.classify()
+    place.put("new.png", 255)
+    (batch,) = place.classify()
+    assert batch.images == 1
+    assert place.labels() == {"old.png": "dark", "new.png": "light"}
+
+
+def test_a_changed_file_is_new(place):
+    file = place.put("a.png", 0)
+    place.classify()
+    os.utime(place.put("a.png", 255), ns=(0, file.stat().st_mtime_ns + 1))
+    place.classify()
+    assert [row["label"] for row in place.rows()] in (["dark", "light"], ["light", "dark"])
+
+
+def test_nothing_new_makes_no_batch(place):
+    assert place.classify() == []
+    place.put("a.png", 0)
+    place.classify()
+    before = sorted(place.predictions.rglob("*"))
+    assert place.classify() == []
+    assert sorted(place.predictions.rglob("*")) == before
+
+
+def test_a_file_that_was_only_touched_is_not_new(place):
+    os.utime(place.put("a.png", 0), ns=(0, 0))
+    place.classify()
+    os.utime(place.inbox / "a.png", ns=(0, 10**9))
+    assert place.classify() == []
+    assert len(place.rows()) == 1
+
+
+def test_a_new_version_does_not_repeat_what_an_old_one_answered(place):
+    place.put("a.png", 0)
+    place.classify()
+    place.put("b.png", 0)
+    place.model = replace(place.model, version=2)
+    (batch,) = place.classify()
+    assert batch.folder.parent.name == "version=2"
+    assert {row["path"]: row["model_version"] for row in place.rows()} == {
+        "inbox/a.png": 1,
+        "inbox/b.png": 2,
+    }
+
+
+def test_another_model_answers_for_itself(place):
+    place.put("a.png", 0)
+    place.classify()
+    place.model = replace(place.model, name="other")
+    (batch,) = place.classify()
+    assert batch.images == 1
+
+
+def test_what_is_refused_has_a_row_with_its_reason(place):
+    place.put("empty.png", b"")
+    place.put("text.png", b"hello")
+    place.put("cut-off.png", png(0)[:45])
+    place.put("large.png", png(0) + bytes(2000))
+    (place.inbox / "link.png").symlink_to(place.put("good.png", 255))
+    (place.inbox / "linked-folder").symlink_to(place.home)
+    os.mkfifo(place.inbox / "pipe.png")
+    (batch,) = place.classify(limit=1000)
+    assert place.labels() == {
+        "empty.png": "empty",
+        "text.png": "not_an_image",
+        "cut-off.png": "damaged",
+        "large.png": "too_large",
+        "link.png": "not_a_file",
+        "linked-folder": "not_a_file",
+        "pipe.png": "not_a_file",
+        "good.png": "light",
+    }
+    assert (batch.images, batch.refused) == (8, 7)
+    for row in place.rows():
+        assert (row["label"], row["confidence"], row["probabilities"]) == (None, None, None) or (
+            row["path"] == "inbox/good.png"
+        )
+    assert place.classify(limit=1000) == []
+
+
+def test_a_changed_file_that_is_refused_again_has_a_row_for_what_it_is_now(place):
+    place.put("a.png", bytes(2000))
+    place.classify(limit=1000)
+    place.put("a.png", bytes(3000))
+    place.classify(limit=1000)
+    assert sorted(row["bytes"] for row in place.rows()) == [2000, 3000]
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may read everything: be somebody else for a while."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+def test_a_file_that_could_not_be_read_is_classified_once_it_can_be(place):
+    """Its rights may be mended without a trace in its size and time of change."""
+    with tempfile.TemporaryDirectory() as scratch:  # which anybody may enter, unlike tmp_path
+        place.home, place.inbox = Path(scratch), Path(scratch) / "inbox"
+        file = place.put("a.png", 255)
+        for folder in (place.home, place.inbox):
+            folder.chmod(0o755)
+        place.predictions.mkdir()
+        place.predictions.chmod(0o777)
+        file.chmod(0)
+        with as_nobody():
+            place.classify()
+            assert place.labels() == {"a.png": "unreadable"}
+            assert place.classify() == []
+        file.chmod(0o644)
+        with as_nobody():
+            place.classify()
+        assert {row["label"] for row in place.rows()} == {None, "light"}
+
+
+def test_hidden_files_are_left_alone(place):
+    place.put(".DS_Store", b"x")
+    place.put(".uploading/a.png", 0)
+    place.put("sub/.a.png.part", b"x")
+    place.put("a.png", 0)
+    place.classify()
+    assert place.labels() == {"a.png": "dark"}
+
+
+def test_every_folder_is_a_batch_of_its_own(place):
+    for name in ("a.png", "monday/a.png", "monday/late/a.png", "tuesday/a.png"):
+        place.put(name, 0)
+    batches = place.classify()
+    names = [batch.folder.name.removeprefix("batch=").rpartition("-")[0] for batch in batches]
+    assert sorted(names) == ["inbox", "monday", "monday-late", "tuesday"]
+    assert [batch.images for batch in batches] == [1, 1, 1, 1]
+    assert len(place.labels()) == 4
+
+
+def test_folders_whose_names_differ_only_in_signs_stay_apart(place):
+    for name in ("a b/x.png", "a-b/x.png", "a/b/x.png"):
+        place.put(name, 0)
+    assert len({batch.folder for batch in place.classify()}) == 3
+    assert len(place.labels()) == 3
+
+
+ODD = [
+    "with space.png",
+    "new\nline.png",
+    "tab\t.png",
+    "quote'\".png",
+    "100%=x&y#?.png",
+    "-rf.png",
+    "日本語 🐈.png",
+    "no-extension",
+    "C:\\windows.png",
+    "é.png",  # one letter
+    "é.png",  # two
+    "x" * 251 + ".png",
+]
+
+
+def test_odd_names_of_files_are_kept_as_they_are(place):
+    for name in ODD:
+        place.put(name, 0)
+    place.classify()
+    assert place.labels() == dict.fromkeys(ODD, "dark")
+
+
+def test_a_name_that_is_no_utf8_is_shown_escaped(place):
+    name = os.fsdecode(b"\xff\xfe.png")
+    place.put(name, 255)
+    place.put(f"{name}-folder/a.png", 0)
+    assert len(place.classify()) == 2
+    assert place.labels() == {"\\xff\\xfe.png": "light", "\\xff\\xfe.png-folder/a.png": "dark"}
+    assert place.classify() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["日本", "model=b", "a=b/version=3", "%2F", "C:\\", "~", "x..", "-"]
+)
+def test_odd_names_of_folders_become_one_plain_folder_of_predictions(place, name):
+    place.put(f"{name}/a.png", 255)
+    (batch,) = place.classify()
+    assert batch.folder.parent == place.predictions / "model=m/version=1"
+    assert batch.folder.name.count("=") == 1
+    assert batch.folder.name.isascii()
+    assert place.labels() == {f"{name}/a.png": "light"}
+
+
+@pytest.mark.parametrize("name", ["x" * 250, "/".join(["x" * 90] * 4)])
+def test_a_folder_with_a_very_long_name_is_classified(place, name):
+    place.put(f"{name}/a.png", 255)
+    (batch,) = place.classify()
+    assert batch.images == 1
+
+
+def test_a_regular_file_where_predictions_belong_is_a_storage_error(place):
+    place.put("a.png", 0)
+    place.predictions.write_text("mine")
+    with pytest.raises(StorageError) as caught:
+        place.classify()
+    assert caught.value.retryable
+    assert str(place.predictions) in str(caught.value)
+    assert place.predictions.read_text() == "mine"
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let every write beyond *size* bytes fail, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up_leaves_nothing_and_the_next_run_does_it_all(place):
+    for name in ("a.png", "b.png", "c.png"):
+        place.put(name, 0)
+    with largest_file(1000), pytest.raises(StorageError, match="File too large"):
+        place.classify()
+    assert [p for p in place.predictions.rglob("*") if p.is_file()] == []
+    assert batch_folders(place.predictions, "m") == []
+    place.classify()
+    assert len(place.labels()) == 3
+
+
+def test_a_full_disk_leaves_the_batches_before_it_alone(place):
+    place.put("a.png", 0)
+    place.classify()
+    before = place.rows()
+    place.put("b.png", 0)
+    with largest_file(1000), pytest.raises(StorageError):
+        place.classify()
+    assert place.rows() == before
+
+
+DEADLY = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.inference.batch import Model, classify_folder, find_new
+from pipeline.inference.predictions import read_known
+from pipeline.serving.classifier import Prediction
+
+class Deadly:
+    classes, variant, calls = ("dark", "light"), "fp32", 0
+
+    def classify(self, images):
+        self.calls += 1
+        if self.calls == 11:  # 10,000 rows were written
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [Prediction(None, None, None, "empty", "") for _ in images]
+
+home, predictions = Path(sys.argv[1]), Path(sys.argv[1]) / "predictions"
+known = read_known(predictions, "m")
+for name, files in find_new(home / "inbox", home, known).items():
+    model = Model("m", 1, "", Deadly())
+    classify_folder(
+        name, files, model, known, predictions, batch_size=1000, limit=1000, now="now"
+    )
+"""
+
+
+@pytest.fixture
+def killed(place):
+    """A run on 10,001 empty files was killed when it had written a part of its rows."""
+    for number in range(10_001):
+        (place.inbox / f"{number:05d}").touch()
+    done = subprocess.run([sys.executable, "-c", DEADLY, place.home], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name for path in place.predictions.rglob("*.parquet")] == ["part-00000.parquet"]
+    return place
+
+
+def test_a_killed_run_has_published_nothing_and_the_next_publishes_every_row_in_two_parts(killed):
+    assert killed.rows() == []
+    (batch,) = killed.classify(batch_size=1000)
+    assert batch.images == batch.refused == 10_001
+    assert killed.labels() == {f"{number:05d}": "empty" for number in range(10_001)}
+    assert len(list(batch.folder.glob("*.parquet"))) == 2
+    left = [path.name for path in (killed.predictions / "model=m").iterdir()]
+    assert left == ["version=1"], "what the killed run left is still there"

@@ -1,0 +1,175 @@
+"""A store that does not answer is a named error, soon, and gives no password away."""
+
+import base64
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StoreUnreachable
+from pipeline.tracking.store import connect, experiment_id, tracking_uri
+from pipeline.workspace import Home
+
+
+def fail(home: Path, uri: str) -> StoreUnreachable:
+    """Connect to *uri*, which must fail in time; return the error."""
+    started = time.monotonic()
+    with pytest.raises(StoreUnreachable) as caught:
+        connect(Home(home), {"MLFLOW_TRACKING_URI": uri})
+    assert time.monotonic() - started < 12
+    return caught.value
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    """A port that accepts; what it answers is up to the test."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def address(server: socket.socket) -> str:
+    return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+class Mlflow(BaseHTTPRequestHandler):
+    """The two questions that `connect` asks a server; the second one needs a login."""
+
+    login: str | None = None
+    """What came as user:password."""
+    broken = False
+
+    def do_GET(self) -> None:
+        self.answer(b"OK")
+
+    def do_POST(self) -> None:
+        kind, _, encoded = self.headers.get("Authorization", "").partition(" ")
+        type(self).login = base64.b64decode(encoded).decode() if kind == "Basic" else None
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.broken:
+            self.answer(b"no such page", status=404)
+        else:
+            self.answer(json.dumps({"experiments": []}).encode())
+
+    def answer(self, body: bytes, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def mlflow_server() -> Iterator[tuple[str, type[Mlflow]]]:
+    handler = type("Handler", (Mlflow,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield address(server.socket), handler
+        server.shutdown()
+
+
+def test_a_port_that_refuses_is_unreachable_at_once(tmp_path, listening):
+    where = address(listening)
+    listening.close()
+    started = time.monotonic()
+    error = fail(tmp_path, f"http://{where}")
+    assert time.monotonic() - started < 2
+    assert where in error.what
+    assert error.retryable
+    assert "MLFLOW_TRACKING_URI" in error.mend
+
+
+def test_a_port_that_accepts_and_never_answers_is_unreachable_soon(tmp_path, listening):
+    fail(tmp_path, f"http://{address(listening)}")
+
+
+@pytest.mark.full
+def test_a_server_that_falls_silent_after_the_probe_is_unreachable_soon(tmp_path, mlflow_server):
+    where, handler = mlflow_server
+    handler.do_POST = lambda self: time.sleep(30)
+    fail(tmp_path, f"http://{where}")
+
+
+def test_a_port_that_speaks_another_language_is_unreachable(tmp_path, listening):
+    def greet() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+            connection.recv(1000)
+
+    threading.Thread(target=greet, daemon=True).start()
+    fail(tmp_path, f"http://{address(listening)}")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://",
+        "http://127.0.0.1:port",
+        "gopher://127.0.0.1",
+        "mlruns",
+        "postgresql://127.0.0.1:1/mlflow",  # nobody there, or no driver installed
+    ],
+)
+def test_an_address_that_cannot_be_one_is_unreachable(tmp_path, monkeypatch, uri):
+    monkeypatch.chdir(tmp_path)
+    fail(tmp_path, uri)
+
+
+def test_a_file_that_is_no_database_is_unreachable(tmp_path):
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
+    assert "mlflow.db" in fail(tmp_path, f"sqlite:///{tmp_path}/mlflow.db").what
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
+def test_a_password_is_not_shown(tmp_path, listening, scheme):
+    where = address(listening)
+    listening.close()
+    error = fail(tmp_path, f"{scheme}://somebody:s3cr3t@{where}/x")
+    assert "s3cr3t" not in str(error)
+    assert "somebody" in error.what
+
+
+def test_a_password_is_not_shown_when_the_server_answers_but_not_as_mlflow_does(
+    tmp_path, mlflow_server
+):
+    where, handler = mlflow_server
+    handler.broken = True
+    assert "s3cr3t" not in str(fail(tmp_path, f"http://somebody:s3cr3t@{where}"))
+
+
+def test_a_login_in_the_address_reaches_the_server(tmp_path, mlflow_server):
+    where, handler = mlflow_server
+    connect(Home(tmp_path), {"MLFLOW_TRACKING_URI": f"http://somebody:s3cr3t@{where}"})
+    assert handler.login == "somebody:s3cr3t"
+
+
+def test_the_store_is_the_projects_own_unless_the_environment_names_another(tmp_path):
+    home = Home(tmp_path)
+    assert tracking_uri(home, {}) == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert tracking_uri(home, {"MLFLOW_TRACKING_URI": ""}) == tracking_uri(home, {})
+    assert tracking_uri(home, {"MLFLOW_TRACKING_URI": "http://there"}) == "http://there"
+
+
+def test_two_homes_in_one_process_have_a_store_each(home, client, tmp_path):
+    for name in ("first", "second"):
+        database = Home(tmp_path / name).mlflow_database
+        database.parent.mkdir(parents=True)
+        shutil.copy(home.mlflow_database, database)
+        connected = connect(Home(tmp_path / name), os.environ)
+        assert connected.tracking_uri == f"sqlite:///{database}"
+
+
+def test_an_experiment_is_made_once_and_keeps_its_artefacts_at_home(client, home, name):
+    made = experiment_id(client, home, name)
+    assert experiment_id(client, home, name) == made
+    location = client.get_experiment(made).artifact_location
+    assert location == (home.mlflow_artifacts / name).as_uri()
