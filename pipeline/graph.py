@@ -51,14 +51,22 @@ def stage_key(workspace: Workspace, stage: str) -> str:
     """Return the identity of one run of *stage*: a hash of all its deps and params, 32 hex digits.
 
     Equal keys mean equal work, so that a checkpoint or an MLflow run can be found again by it.
+    Raises ProjectError where dvc.yaml does not know the stage, or names what is not there.
     """
-    found = next(s for s in read_stages(workspace.dvc_yaml) if s.name == stage)
-    values = YAML(typ="safe").load(workspace.params)
-    identity = {
-        "stage": stage,
-        "deps": {dep: _content(workspace.root / dep) for dep in found.deps},
-        "params": {key: _value(values, key) for key in found.params},
-    }
+    stages = {found.name: found for found in read_stages(workspace.dvc_yaml)}
+    try:
+        values = YAML(typ="safe").load(workspace.params)
+        identity = {
+            "stage": stage,
+            "deps": {dep: _content(workspace.root / dep) for dep in stages[stage].deps},
+            "params": {key: _value(values, key) for key in stages[stage].params},
+        }
+    except (OSError, KeyError, TypeError) as error:
+        raise ProjectError(
+            f"dvc.yaml names something for {stage} that is not there",
+            f"{type(error).__name__}: {error}",
+            mend="git diff dvc.yaml shows what was changed",
+        ) from None
     text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -66,7 +74,8 @@ def stage_key(workspace: Workspace, stage: str) -> str:
 def dataset_version(workspace: Workspace) -> str:
     """Return DVC's hash of the dataset, as data/dataset.dvc states it."""
     try:
-        return str(YAML(typ="safe").load(workspace.dataset_dvc)["outs"][0]["md5"])
+        version = YAML(typ="safe").load(workspace.dataset_dvc)["outs"][0]["md5"]
+        return "".join(version)  # a TypeError where it is empty
     except (OSError, YAMLError, KeyError, TypeError, IndexError):
         raise DatasetError(
             "there is no dataset version",
@@ -81,8 +90,13 @@ def _stage(name: str, entry: dict[str, Any]) -> Stage:
         command=entry["cmd"],
         deps=tuple(entry.get("deps", ())),
         params=tuple(entry.get("params", ())),
-        outs=tuple(entry.get("outs", ())),
+        outs=tuple(_path(out) for out in entry.get("outs", ())),
     )
+
+
+def _path(out: str | dict[str, Any]) -> str:
+    """DVC writes an output with options as a mapping from its path to them."""
+    return out if isinstance(out, str) else next(iter(out))
 
 
 def _upstream(stage: Stage, stages: tuple[Stage, ...]) -> set[str]:

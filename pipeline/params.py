@@ -87,7 +87,7 @@ class EvaluateParams(Section):
 
 
 class RegistryParams(Section):
-    model_name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    model_name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     """Name in MLflow's registry; `auto` takes the source's name."""
 
 
@@ -134,7 +134,16 @@ def load_params(path: Path) -> Params:
 
 
 def set_source(path: Path, source: str) -> str:
-    """Write `data.source` into *path*, comments kept; return what it was before."""
+    """Write `data.source` into *path*, comments kept; return what it was before.
+
+    Raises ParamsError for a source whose name is no text, which YAML cannot hold.
+    """
+    if not source.isprintable():
+        raise ParamsError(
+            "the source's name has characters that params.yaml cannot hold",
+            ascii(source),
+            mend="rename the folder",
+        )
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096  # a long path stays on its line

@@ -40,6 +40,18 @@ def test_stages_come_after_those_whose_outputs_they_read(workspace):
     assert [stage.name for stage in read_stages(workspace.dvc_yaml)] == ["first", "middle", "last"]
 
 
+@pytest.mark.parametrize(
+    ("dep", "out"),
+    [("models", "models"), ("models/a/b", "models/a"), ("models", "models/a")],
+    ids=["the output", "a file in an output", "a folder with an output in it"],
+)
+def test_a_stage_reads_what_lies_in_around_or_at_an_output(tmp_path, dep, out):
+    (tmp_path / "dvc.yaml").write_text(
+        f"stages: {{reads: {{cmd: x, deps: [{dep}]}}, writes: {{cmd: x, outs: [{out}]}}}}\n"
+    )
+    assert [stage.name for stage in read_stages(tmp_path / "dvc.yaml")] == ["writes", "reads"]
+
+
 def test_a_stage_holds_what_dvc_yaml_says_of_it(workspace):
     middle = read_stages(workspace.dvc_yaml)[1]
     assert middle.command == "b"
@@ -99,9 +111,10 @@ def test_other_work_has_another_key(workspace, file, old, new):
     assert stage_key(workspace, "middle") != before
 
 
-def test_a_renamed_file_of_a_folder_gives_another_key(workspace):
+@pytest.mark.parametrize("name", ["c.py", "deep/b.py"])
+def test_a_renamed_file_of_a_folder_gives_another_key(workspace, name):
     before = stage_key(workspace, "middle")
-    (workspace.root / "code/b.py").rename(workspace.root / "code/c.py")
+    (workspace.root / "code/b.py").rename(workspace.root / "code" / name)
     assert stage_key(workspace, "middle") != before
 
 

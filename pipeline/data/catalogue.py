@@ -160,7 +160,7 @@ def _correction(row: dict[str, str], where: str, columns: Sequence[str]) -> dict
             "it must hold the 64 digits of an image's sha256, then " + ", ".join(columns[1:]),
             mend="mend that line; data/dataset/catalogue.parquet names every image's sha256",
         )
-    return row
+    return {column: row[column].strip() for column in columns}
 
 
 def _write(

@@ -95,10 +95,12 @@ def _named(uri: str) -> Iterator[None]:
                 mend="free space, or give the folder back its rights",
             ) from None
         parts = urlsplit(uri)
-        shown = uri if not parts.password else uri.replace(parts.password, "***")
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        if parts.password:
+            uri, told = (text.replace(parts.password, "***") for text in (uri, told))
         raise StoreUnreachable(
-            f"MLflow does not answer at {shown}",
-            f"{type(error).__name__}: {error}".splitlines()[0][:200],
+            f"MLflow does not answer at {uri}",
+            told[:200],
             mend="start the server, or set MLFLOW_TRACKING_URI (unset: the store in mlruns/)",
         ) from None
 

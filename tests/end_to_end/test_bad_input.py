@@ -5,7 +5,7 @@ import socket
 import subprocess
 
 import pytest
-from conftest import write_digits
+from worlds import write_digits
 
 pytestmark = pytest.mark.xdist_group("bad-input")
 

@@ -16,7 +16,8 @@ import pytest
 from brightness import png
 
 from pipeline.errors import StorageError
-from pipeline.inference.predictions import batch_folders
+from pipeline.inference.batch import find_new
+from pipeline.inference.predictions import read_known
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,12 +93,20 @@ def test_nothing_new_makes_no_batch(place):
     assert sorted(place.predictions.rglob("*")) == before
 
 
+def test_what_is_known_is_not_even_read_again(place):
+    place.put("a.png", 0)
+    place.put("bad.png", b"")
+    place.classify()
+    assert find_new(place.inbox, place.home, read_known(place.predictions, "m")) == {}
+
+
 def test_a_file_that_was_only_touched_is_not_new(place):
     os.utime(place.put("a.png", 0), ns=(0, 0))
     place.classify()
+    before = sorted(place.predictions.rglob("*"))
     os.utime(place.inbox / "a.png", ns=(0, 10**9))
     assert place.classify() == []
-    assert len(place.rows()) == 1
+    assert sorted(place.predictions.rglob("*")) == before
 
 
 def test_a_new_version_does_not_repeat_what_an_old_one_answered(place):
@@ -291,8 +300,7 @@ def test_a_disk_that_fills_up_leaves_nothing_and_the_next_run_does_it_all(place)
         place.put(name, 0)
     with largest_file(1000), pytest.raises(StorageError, match="File too large"):
         place.classify()
-    assert [p for p in place.predictions.rglob("*") if p.is_file()] == []
-    assert batch_folders(place.predictions, "m") == []
+    assert list((place.predictions / "model=m").iterdir()) == []
     place.classify()
     assert len(place.labels()) == 3
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import World, make_world
 from filelock import FileLock
 from PIL import Image
+from worlds import World, make_world
 
 from pipeline.data.catalogue import Catalogue, CatalogueRow, read_catalogue, write_catalogue
 from pipeline.errors import Busy, SourceError
@@ -122,7 +122,9 @@ def test_an_image_in_two_classes_is_left_without_a_class(world):
 def test_images_that_a_killed_ingest_left_behind_are_swept_out(world):
     before = dataset_version(world.workspace)
     write_image(world.workspace.images / "ab/moved-in.png", 7)
-    write_image(world.root / "data/.staging/cd/staged.png", 8)
+    half_written = world.root / "data/.staging" / catalogue_of(world)["cat/0.png"].file
+    half_written.parent.mkdir(parents=True)
+    half_written.write_bytes(b"half")
     assert ingest(world).version == before
     assert files_in(world.workspace.images) == {row.file for row in catalogue_of(world).values()}
     assert not (world.root / "data/.staging").exists()

@@ -43,7 +43,6 @@ class Mlflow(BaseHTTPRequestHandler):
 
     login: str | None = None
     """What came as user:password."""
-    broken = False
 
     def do_GET(self) -> None:
         self.answer(b"OK")
@@ -52,10 +51,7 @@ class Mlflow(BaseHTTPRequestHandler):
         kind, _, encoded = self.headers.get("Authorization", "").partition(" ")
         type(self).login = base64.b64decode(encoded).decode() if kind == "Basic" else None
         self.rfile.read(int(self.headers["Content-Length"]))
-        if self.broken:
-            self.answer(b"no such page", status=404)
-        else:
-            self.answer(json.dumps({"experiments": []}).encode())
+        self.answer(json.dumps({"experiments": []}).encode())
 
     def answer(self, body: bytes, status: int = 200) -> None:
         self.send_response(status)
@@ -138,11 +134,19 @@ def test_a_password_is_not_shown(tmp_path, listening, scheme):
     assert "somebody" in error.what
 
 
-def test_a_password_is_not_shown_when_the_server_answers_but_not_as_mlflow_does(
-    tmp_path, mlflow_server
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda handler: handler.answer(b"no such page", status=404),
+        lambda handler: handler.connection.shutdown(socket.SHUT_RDWR),
+    ],
+    ids=["an error", "hanging up"],
+)
+def test_a_password_is_not_shown_when_the_server_answers_the_probe_alone(
+    tmp_path, mlflow_server, answer
 ):
     where, handler = mlflow_server
-    handler.broken = True
+    handler.do_POST = answer
     assert "s3cr3t" not in str(fail(tmp_path, f"http://somebody:s3cr3t@{where}"))
 
 

@@ -157,6 +157,23 @@ def test_the_schedule_runs_over_all_epochs_not_over_each():
     assert 0 < rates[-1] < 0.05 * 0.05
 
 
+def test_every_step_descends_by_its_own_gradient_alone():
+    """Against two steps of gradient descent written out."""
+    fitted, by_hand = (Network(nn.Flatten(), 192, 2) for _ in range(2))
+    by_hand.load_state_dict(fitted.state_dict())
+    options = {"epochs": 2, "batch_size": 60, "momentum": 0.0, "weight_decay": 0.0}
+    train(fitted, **options, learning_rate=0.01)
+    for step in range(2):
+        logits = by_hand(torch.from_numpy(TRAIN.pixels))
+        loss = nn.functional.cross_entropy(logits, torch.from_numpy(TRAIN.labels))
+        gradients = torch.autograd.grad(loss, list(by_hand.parameters()))
+        with torch.no_grad():
+            for weight, gradient in zip(by_hand.parameters(), gradients, strict=True):
+                weight -= 0.01 * schedule_share(step, 2) * gradient
+    for weight, expected in zip(fitted.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(weight, expected)
+
+
 def test_weight_decay_shrinks_weights_and_leaves_biases_and_norms_alone():
     """One step from one start with and without it: the gradients are the same."""
     start, plain, decayed = fresh(), fresh(), fresh()
