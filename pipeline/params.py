@@ -138,12 +138,14 @@ def set_source(path: Path, source: str) -> str:
 
     Raises ParamsError for a source whose name is no text, which YAML cannot hold.
     """
-    if not source.isprintable():
+    try:
+        source.encode()
+    except UnicodeEncodeError:
         raise ParamsError(
-            "the source's name has characters that params.yaml cannot hold",
+            "the source's name is not UTF-8, so that params.yaml cannot hold it",
             ascii(source),
             mend="rename the folder",
-        )
+        ) from None
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096  # a long path stays on its line
