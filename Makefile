@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/installed.lock
+READY := $(VENV)/installed-$(shell echo "$(CURDIR)" | cksum | cut -d" " -f1).lock
 
 .PHONY: help demo repro ui test test-all lint format lock clean
 
@@ -54,6 +54,8 @@ install:
 	  || { echo "darkroom: Python 3.11 or newer is needed; this is $$($(PYTHON) --version)"; \
 	       echo "  mend: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	@echo "Installing into $(VENV) as locked (once; about 6 GB, mostly PyTorch) ..."
+	@# Scripts in .venv name the folder that it was made in: a moved project gets a new one
+	@grep -qsF "$(CURDIR)/$(VENV)" $(VENV)/pyvenv.cfg || rm -rf $(VENV)
 	@rm -f $(READY); test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@sed -n '/^uv==/,/# via/p' requirements.lock > $(VENV)/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock

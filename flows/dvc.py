@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import Busy, CommandError, DarkroomError
@@ -59,14 +59,14 @@ def _child(workspace: Workspace, stage: str, report: Path) -> Iterator[subproces
 
 
 def _end(child: subprocess.Popen[str]) -> None:
+    """End what is left of its group: dvc may be dead while the stage that it started lives."""
     for number, patience in ((signal.SIGTERM, _TERMINATION_SECONDS), (signal.SIGKILL, None)):
-        if child.poll() is not None:
-            return
-        os.killpg(child.pid, number)
         try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            return
+        with suppress(subprocess.TimeoutExpired):
             child.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
@@ -82,10 +82,10 @@ def _error(stage: str, report: Path, last: list[str]) -> DarkroomError:
         error = DarkroomError(facts["what"], *facts["where"], mend=facts["mend"])
         error.code, error.retryable = facts["code"], facts["retryable"]
         return error
-    if any("is busy" in line for line in last):
+    if busy := [line for line in last if "is busy" in line]:
         return Busy(
             f"stage {stage} waits for files that another run of DVC holds",
-            last[-1],
+            busy[0],
             mend="wait until it is done, then run the same again",
         )
     return CommandError(

@@ -1,9 +1,13 @@
 """How an error crosses Prefect: as a failed state with the error's own lines, never a traceback."""
 
 import logging
+import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,10 @@ from prefect.logging import get_run_logger
 from prefect.results import ResultRecord  # type: ignore[attr-defined]
 from prefect.states import Failed
 
-from pipeline.errors import CommandError, DarkroomError
+from pipeline.errors import CommandError, DarkroomError, of_the_disk
 
-_LAST_BUG = Path(".darkroom/last-error.txt")
+_INTERRUPT_SECONDS = 8
+"""From Ctrl-C to the prompt; a stage is ended within the first of them."""
 
 
 def attempt(work: Callable[[], Any]) -> Any:
@@ -25,9 +30,9 @@ def attempt(work: Callable[[], Any]) -> Any:
         return work()
     except DarkroomError as error:
         return Failed(message=str(error), data=error)
-    except Exception as error:  # a bug: its traceback goes to a file, its name to the person
-        bug = _named(error)
-        return Failed(message=str(bug), data=bug)
+    except Exception as error:
+        told = (of_the_disk(error) if isinstance(error, OSError) else None) or _bug(error)
+        return Failed(message=str(told), data=told)
 
 
 def value(state: Any) -> Any:
@@ -79,21 +84,42 @@ class _NoEmptyTraceback(logging.Filter):
 logging.getLogger("prefect.task_runs").addFilter(_NoEmptyTraceback())
 
 
-def _named(error: Exception) -> DarkroomError:
-    _LAST_BUG.parent.mkdir(parents=True, exist_ok=True)
-    _LAST_BUG.write_text(traceback.format_exc(), encoding="utf-8")
+def _bug(error: Exception) -> DarkroomError:
+    """Its traceback goes to a file, its name to the person."""
+    log = Path(os.environ.get("DARKROOM_HOME", ".")).resolve() / ".darkroom/last-error.txt"
+    with suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc(), encoding="utf-8")
     return CommandError(
-        f"an unexpected {type(error).__name__}: {error}".splitlines()[0][:200],
-        f"its traceback: {_LAST_BUG.resolve()}",
+        f"an unexpected {type(error).__name__}: {error}"[:200],
+        f"its traceback: {log}",
         mend="report it, with that file",
     )
 
 
 def call(flow: Flow[..., Any], *arguments: Any) -> Any:
     """Run *flow* here and now; return its result, or raise the DarkroomError of its failure."""
-    state = flow(*arguments, return_state=True)
+    before = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        state = flow(*arguments, return_state=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     logging.getLogger("prefect").setLevel(logging.WARNING)  # an error's own lines stay the last
     return value(state)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Ctrl-C ends Prefect's temporary server too; its client would call it for minutes."""
+    patience = threading.Timer(_INTERRUPT_SECONDS, _leave)
+    patience.daemon = True
+    patience.start()
+    raise KeyboardInterrupt
+
+
+def _leave() -> None:
+    sys.stderr.write("darkroom: interrupted; the same command goes on where it can\n")
+    sys.stderr.flush()
+    os._exit(130)
 
 
 def main(flow: Flow[..., Any]) -> None:

@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from prefect import flow, task
 
 from flows.dvc import reproduce
 from flows.outcome import ONCE_MORE, attempt, log_line, value
+from pipeline.errors import Busy
 from pipeline.graph import read_stages
 from pipeline.operations import ingest, register
 from pipeline.operations.register import Registered
@@ -44,6 +46,16 @@ def training() -> Any:
 
 def _train() -> Registered:
     project = open_project(Path.cwd(), os.environ)
+    try:
+        with FileLock(project.workspace.root / ".dvc/tmp/darkroom-training.lock", timeout=0):
+            return _steps(project)
+    except Timeout:
+        raise Busy(
+            "another training flow is at work in this project", mend="wait until it is done"
+        ) from None
+
+
+def _steps(project: Project) -> Registered:
     value(ingest_source(project, return_state=True))
     for stage in read_stages(project.workspace.dvc_yaml):
         value(run_stage(project, stage.name, return_state=True))

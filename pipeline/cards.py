@@ -17,7 +17,10 @@ def write_card(path: Path, card: Mapping[str, Any] | list[Any]) -> None:
 def read_card(path: Path) -> dict[str, Any]:
     """Raise ProjectError where *path* is missing or no JSON object."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(card, dict):
+            raise ValueError("it is no JSON object")
+        return card
     except (OSError, ValueError, TypeError) as error:
         raise ProjectError(
             f"{'/'.join(path.parts[-3:])} is missing or damaged",

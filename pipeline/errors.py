@@ -1,7 +1,10 @@
 """Every error that a person is meant to read: what happened, where, and what to do.
 
-Imports nothing, so that every layer, and the code sealed into a model, can raise them.
+Imports nothing of ours, so that every layer, and the code sealed into a model, can raise them.
 """
+
+import errno
+import os
 
 
 class DarkroomError(Exception):
@@ -63,6 +66,12 @@ class StoreUnreachable(DarkroomError):
     retryable = True
 
 
+class StoreRefused(DarkroomError):
+    """MLflow answers, and says no."""
+
+    code = "store_refused"
+
+
 class RegistryError(DarkroomError):
     """The registry holds no model that fits what was asked."""
 
@@ -96,6 +105,17 @@ class UnreadableImage(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+def of_the_disk(error: OSError) -> StorageError | None:
+    """Return what a full, failing or forbidden disk is to a person; None for any other fault."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
+        return None
+    return StorageError(
+        os.strerror(error.errno),
+        str(error.filename or ""),
+        mend="free space, or give the folder back its rights, and run the same command again",
+    )
 
 
 def _one_line(text: str) -> str:

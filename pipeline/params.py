@@ -177,7 +177,7 @@ def _parse(path: Path) -> Any:
         raise ParamsError(
             "params.yaml is missing", f"looked for {path}", mend="git checkout -- params.yaml"
         ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
         raise ParamsError(

@@ -4,6 +4,8 @@
 what outlives such a copy: MLflow's store, predictions, the inbox, checkpoints.
 """
 
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +89,6 @@ class Home:
         return self.root / ".darkroom"
 
     @property
-    def checkpoints(self) -> Path:
-        return self.private / "checkpoints"
-
-    @property
     def mlflow_database(self) -> Path:
         return self.root / "mlruns/mlflow.db"
 
@@ -107,7 +105,14 @@ class Home:
 
     def resolve(self, path: str) -> Path:
         """Return *path* of params.yaml as an absolute path; a relative one starts at home."""
-        return self.root / Path(path).expanduser()
+        return self.root / os.path.expanduser(path)  # noqa: PTH111, leaves ~nobody as it is
+
+
+def fresh(folder: Path) -> Path:
+    """Return *folder*, empty: its old files may share their bytes with DVC's cache."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def find_workspace(start: Path) -> Workspace:

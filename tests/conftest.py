@@ -1,6 +1,7 @@
 """The fixtures: small projects to break, and one finished demo to look at."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,10 +56,12 @@ def world(tmp_path: Path) -> World:
 
 def _once(shared: Path, name: str, make: Callable[[Path], None]) -> Path:
     """Let the first of all test processes make *name*; return where it lies."""
-    folder = shared / name
+    folder, done = shared / name, shared / f"{name}.done"
     with FileLock(shared / f"{name}.lock"):
-        if not folder.exists():
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
             make(folder)
+            done.touch()
     return folder
 
 

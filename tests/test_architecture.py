@@ -87,7 +87,8 @@ def test_every_stage_depends_on_the_code_that_it_runs(graph):
     """Editing real code reruns a stage; editing a message does not."""
     for stage in read_stages(ROOT / "dvc.yaml"):
         stated = {dep for dep in stage.deps if dep.startswith("pipeline/")}
-        needed = {
+        sealed = {"pipeline/errors.py", "pipeline/serving/__init__.py"}
+        needed = (sealed if stage.name == "export" else set()) | {
             m.replace(".", "/") + ".py" for m in _code_of(graph, f"pipeline.stages.{stage.name}")
         }
         listing = "\n".join(f"      - {path}" for path in sorted(needed))

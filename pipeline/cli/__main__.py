@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from pipeline.errors import DarkroomError, StorageError
+from pipeline.errors import DarkroomError, of_the_disk
 
 VERBS = {
     "run": ("pipeline.cli.run", "Take in, train, register, classify: everything, under Prefect"),
@@ -58,16 +58,10 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit("darkroom: interrupted")
     except OSError as error:
-        _fail(_storage_error(error))
-
-
-def _storage_error(error: OSError) -> DarkroomError:
-    """A full or read-only disk is nobody's bug; it is told like any other error."""
-    return StorageError(
-        f"{error.strerror or error}",
-        str(error.filename or ""),
-        mend="free space, or give the folder back its rights, and run the same command again",
-    )
+        known = of_the_disk(error)
+        if known is None:
+            raise
+        _fail(known)
 
 
 def _fail(error: DarkroomError) -> NoReturn:

@@ -1,7 +1,6 @@
 """Verbs about runs and models in MLflow."""
 
 import os
-import subprocess
 import sys
 
 import click
@@ -30,13 +29,16 @@ def register() -> None:
 @click.command()
 @click.option("--port", default=5000, show_default=True, help="Port on 127.0.0.1.")
 def ui(port: int) -> None:
-    """Open MLflow on this project's runs: http://127.0.0.1:5000."""
+    """Open MLflow on this project's runs."""
     from pipeline.tracking.store import connect, tracking_uri
 
     project = project_here()
-    connect(project.home, os.environ)
     uri = tracking_uri(project.home, os.environ)
+    if uri.startswith("http"):
+        say("MLflow is a server of its own here: open MLFLOW_TRACKING_URI in a browser")
+        return
+    connect(project.home, os.environ)
     server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     server += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     say(f"MLflow on {uri}: http://127.0.0.1:{port} (Ctrl-C ends it)")
-    sys.exit(subprocess.call(server))
+    os.execv(server[0], server)  # noqa: S606, so that ending this ends the server

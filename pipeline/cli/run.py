@@ -29,9 +29,11 @@ def run(source: str | None, inbox: str | None) -> None:
 
 
 def _write_source(project: Project, source: str) -> None:
+    from pipeline.data.sources import open_source
     from pipeline.params import set_source
 
     path = source if source == "digits" else _within(Path(source).expanduser().resolve(), project)
+    open_source(str(path), project.home)  # a mistyped one is not kept
     before = set_source(project.workspace.params, str(path))
     if before != str(path):
         say(f"params.yaml: data.source: {before} -> {path}")

@@ -110,10 +110,6 @@ def _take_one(entry: Entry, staging: Path, images: Path, limits: Limits) -> Take
     return Taken(entry, digest, name, len(data), info)
 
 
-def _other(taken: Taken, same: list[Taken]) -> Taken:
-    return next(other for other in same if other.entry.label != taken.entry.label)
-
-
 def _of_another_class(taken: Taken, same: list[Taken]) -> Taken:
     return next(other for other in same if other.entry.label != taken.entry.label)
 

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.data.cache import read_image
 from pipeline.data.catalogue import SplitRow
 from pipeline.errors import DatasetError
-from pipeline.export.artefact import SealedClassifier
+from pipeline.export.artefact import SealedClassifier, SealedPrediction
 from pipeline.metrics import Labels, Probabilities, class_indices
 
 
@@ -23,7 +23,7 @@ def measure(
     classifier: SealedClassifier, images: Path, rows: Sequence[SplitRow], batch_size: int
 ) -> Measured:
     """Classify *rows*, all of them labelled, whose files lie in *images*."""
-    answers = []
+    answers: list[SealedPrediction] = []
     for start in range(0, len(rows), batch_size):
         some = rows[start : start + batch_size]
         answers += classifier.classify([read_image(images, row) for row in some])

@@ -18,7 +18,8 @@ def draw_confusion_matrix(
     figure = Figure(figsize=(side, side), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    display = ConfusionMatrixDisplay(counts, display_labels=list(classes))
+    names = [name.replace("$", r"\$") for name in classes]  # no formulas
+    display = ConfusionMatrixDisplay(counts, display_labels=names)
     display.plot(
         ax=axes, cmap="Blues", colorbar=False, xticks_rotation=90, include_values=len(classes) <= 40
     )

@@ -12,7 +12,6 @@ The hash of all of them together is the model's `serving_digest`: equal content,
 import hashlib
 import importlib
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,11 +27,18 @@ _INTERFACES = (1,)
 
 
 class SealedPrediction(Protocol):
-    label: str | None
-    confidence: float | None
-    probabilities: tuple[float, ...] | None
-    reason: str | None
-    detail: str | None
+    """One image's answer; see Prediction in pipeline/serving/classifier.py."""
+
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def confidence(self) -> float | None: ...
+    @property
+    def probabilities(self) -> tuple[float, ...] | None: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def detail(self) -> str | None: ...
 
 
 class SealedClassifier(Protocol):
@@ -41,11 +47,11 @@ class SealedClassifier(Protocol):
     classes: tuple[str, ...]
     variant: str
 
-    def classify(self, images: Sequence[bytes]) -> list[Any]: ...
+    def classify(self, images: Sequence[bytes]) -> Sequence[SealedPrediction]: ...
 
 
 def seal(folder: Path, graph: bytes, card: dict[str, Any]) -> str:
-    """Write a whole artefact into the empty *folder*; return its serving digest."""
+    """Write a whole artefact into *folder*, a new one; return its serving digest."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "fp32.onnx").write_bytes(graph)
     write_card(folder / "card.json", card)
@@ -111,7 +117,7 @@ def open_artefact(folder: Path, expected_digest: str | None = None) -> SealedCla
 def _import_sealed(code: Path) -> Any:
     """Import the artefact's classifier without leaving bytecode beside it, which would be an
     added file (and which Python would run unread the next time)."""
-    package = next(code.glob("darkroom_served_*")).name
+    package = next(code.glob("darkroom_served_*/serving/classifier.py")).parents[1].name
     before = sys.dont_write_bytecode
     sys.path.insert(0, str(code))
     sys.dont_write_bytecode = True
@@ -133,7 +139,6 @@ def _seal_code(target: Path) -> None:
     files["__init__.py"] = b""
     content = json.dumps({name: data.decode() for name, data in files.items()}, sort_keys=True)
     package = target / f"darkroom_served_{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    shutil.rmtree(target, ignore_errors=True)
     for name, data in files.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_bytes(data)

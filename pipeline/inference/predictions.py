@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from pipeline.errors import StorageError
+
 
 @dataclass(frozen=True)
 class PredictionRow:
@@ -78,16 +80,22 @@ def model_folder(predictions: Path, model_name: str) -> Path:
 
 
 def batch_folders(predictions: Path, model_name: str) -> list[Path]:
-    """Return the published batches of all versions, oldest first by name within a version."""
-    return sorted(model_folder(predictions, model_name).glob("version=*/batch=*"))
+    """Return the published batches of all versions, sorted; a folder without rows is none."""
+    found = model_folder(predictions, model_name).glob("version=*/batch=*")
+    return sorted(folder for folder in found if any(folder.glob("part-*.parquet")))
 
 
 def read_known(predictions: Path, model_name: str) -> Known:
-    parts = [str(p) for b in batch_folders(predictions, model_name) for p in b.glob("*.parquet")]
+    parts = [
+        str(p) for b in batch_folders(predictions, model_name) for p in b.glob("part-*.parquet")
+    ]
     if not parts:
         return Known(frozenset(), frozenset(), frozenset())
     columns = ["path", "sha256", "bytes", "modified_ns"]
-    table = ds.dataset(parts, schema=SCHEMA, format="parquet").to_table(columns=columns)
+    try:
+        table = ds.dataset(parts, schema=SCHEMA, format="parquet").to_table(columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(model_folder(predictions, model_name), error) from None
     read = table.filter(pc.is_valid(table["sha256"]))
     unread = table.filter(pc.is_null(table["sha256"]))
     return Known(
@@ -104,7 +112,19 @@ def _tuples(table: pa.Table, *columns: str) -> frozenset[tuple[Any, ...]]:
 def read_batch(folder: Path) -> pa.Table:
     """Return the rows of one published batch."""
     parts = sorted(folder.glob("part-*.parquet"))
-    return pa.concat_tables([pq.ParquetFile(part).read() for part in parts])
+    try:
+        return pa.concat_tables([pq.ParquetFile(part).read() for part in parts])
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(folder, error) from None
+
+
+def _damaged(place: Path, error: Exception) -> StorageError:
+    return StorageError(
+        "predictions that were published cannot be read",
+        f"in {place}",
+        str(error)[:200],
+        mend="put the damaged file back from a backup, or move it away: its images are new then",
+    )
 
 
 def write_part(path: Path, rows: Sequence[PredictionRow]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pipeline.data.limits import image_limits
 from pipeline.errors import Busy, DarkroomError, SourceError
 from pipeline.inference.batch import Batch, Model, classify_folder, find_new
 from pipeline.inference.predictions import read_known
@@ -71,7 +72,7 @@ def _classify_new(
             known,
             home.predictions,
             batch_size=params.inference.batch_size,
-            limit=round(params.data.max_megabytes * 2**20),
+            limit=image_limits(params.data).bytes,
             now=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         if batch:

@@ -5,7 +5,7 @@ in, then the catalogue that names them replaces the old one by rename, then what
 is swept out, then DVC is told. `split` refuses a snapshot that is between two of these.
 """
 
-import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from pipeline.data.catalogue import (
     write_catalogue,
     write_quarantine,
 )
+from pipeline.data.limits import image_limits
 from pipeline.data.snapshot import resolve, take
 from pipeline.data.sources import DIGITS, entries, open_source, write_digits_inbox
 from pipeline.errors import Busy, SourceError
 from pipeline.graph import dataset_version
 from pipeline.operations.dvc import dvc
 from pipeline.params import DataParams, Params
-from pipeline.serving.images import Limits
 from pipeline.workspace import Home, Workspace
 
 _NOT_AN_IMAGE_FAULT = ("duplicate", "label_conflict")
@@ -44,10 +44,9 @@ class Ingested:
 
 def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], None]) -> Ingested:
     """Raises SourceError where the source cannot make a dataset; then nothing has changed."""
-    source = open_source(params.data.source, home)
-    home.private.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(workspace.root / ".dvc/tmp/darkroom-ingest.lock", timeout=0):
+            source = open_source(params.data.source, home)
             return _ingest(workspace, home, params, source, say)
     except Timeout:
         raise Busy(
@@ -58,12 +57,10 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
 def _ingest(
     workspace: Workspace, home: Home, params: Params, source: Path, say: Callable[[str], None]
 ) -> Ingested:
+    _refuse_foreign(workspace, source)
     staging = workspace.root / "data/.staging"
     shutil.rmtree(staging, ignore_errors=True)
-    limits = Limits(
-        bytes=round(params.data.max_megabytes * 2**20),
-        pixels=round(params.data.max_megapixels * 10**6),
-    )
+    limits = image_limits(params.data)
     try:
         records = list(take(entries(source), staging, workspace.images, limits))
         rows, refusals = resolve(records)
@@ -118,7 +115,8 @@ def _refuse_poor(
             f"class {label} of {params.source} has {fewest} readable images; "
             f"a class needs {params.min_per_class} to be split",
             f"refused in all: {len(unreadable)}",
-            mend=f"add images of it, or set data.min_per_class: {fewest} in params.yaml",
+            mend="add images of it, or take its folder out of the source"
+            + (f", or set data.min_per_class: {fewest}" if fewest > 2 else ""),
         )
 
 
@@ -134,13 +132,42 @@ def _move_in(staging: Path, images: Path) -> None:
 def _sweep(workspace: Workspace, rows: list[CatalogueRow]) -> None:
     """Remove what the catalogue does not name; DVC's cache keeps older versions."""
     named = {workspace.images / row.file for row in rows}
-    named |= {workspace.catalogue, workspace.quarantine}
-    for folder, _, files in os.walk(workspace.dataset, topdown=False):
-        for path in (Path(folder) / name for name in files):
-            if path not in named:
-                path.unlink()
-        if not any(Path(folder).iterdir()):
-            Path(folder).rmdir()
+    for path in _ours(workspace):
+        if path not in named:
+            path.unlink()
+    for folder in workspace.images.iterdir():
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _ours(workspace: Workspace) -> list[Path]:
+    """What an ingest may have left in the snapshot, finished or not, the two tables apart."""
+    images = [p for p in workspace.images.glob("??/*") if re.fullmatch("[0-9a-f]{64}", p.stem)]
+    return [*images, *workspace.dataset.glob(".*.parquet.*"), *workspace.dataset.glob(".*.csv.*")]
+
+
+def _refuse_foreign(workspace: Workspace, source: Path) -> None:
+    """The snapshot is ingest's own: it is swept, so that nobody else's file may lie in it."""
+    dataset = workspace.dataset
+    if dataset.is_symlink():
+        raise SourceError(
+            "data/dataset is a link", f"to {dataset.resolve()}", mend="remove the link"
+        )
+    inside, around = source.resolve(), dataset.resolve()
+    if inside.is_relative_to(around) or around.is_relative_to(inside):
+        raise SourceError(
+            "the source and the project's own data/dataset lie in one another",
+            f"source: {inside}",
+            mend="put the images into a folder outside data/dataset, and name that",
+        )
+    ours = {*_ours(workspace), workspace.catalogue, workspace.quarantine}
+    foreign = [p for p in dataset.rglob("*") if not p.is_dir() and p not in ours]
+    if foreign:
+        raise SourceError(
+            f"data/dataset holds {len(foreign)} files that no ingest put there",
+            *map(str, foreign[:3]),
+            mend="move them out of data/dataset; images belong into the source",
+        )
 
 
 def _describe(ingested: Ingested) -> str:

@@ -5,18 +5,22 @@ and finishes what a crash may have left undone.
 """
 
 import os
+import shutil
+import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from filelock import FileLock
 
 from pipeline.cards import read_card
 from pipeline.data.catalogue import Splits, read_splits
-from pipeline.errors import RegistryError
+from pipeline.errors import ArtefactError, ProjectError, RegistryError
 from pipeline.evaluation.gate import judge
 from pipeline.evaluation.measure import Measured, measure
-from pipeline.export.artefact import SealedClassifier, open_artefact, serving_digest
-from pipeline.graph import dataset_version
+from pipeline.export.artefact import SealedClassifier, check_digest, open_artefact
+from pipeline.graph import dataset_version, stage_key
 from pipeline.metrics import accuracy_interval, summary
 from pipeline.params import Params
 from pipeline.tracking import registry
@@ -24,6 +28,8 @@ from pipeline.tracking.publish import publish
 from pipeline.tracking.registry import Version
 from pipeline.tracking.store import Store, connect, experiment_id, reaching
 from pipeline.workspace import Home, Workspace
+
+_LOCK_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -43,71 +49,146 @@ class Registered:
 
 
 def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], None]) -> Registered:
-    """Raises StoreUnreachable before any work where MLflow does not answer."""
+    """Raises StoreUnreachable before any work where MLflow does not answer, ProjectError where
+    the model at hand was not made of the splits and parameters at hand."""
     client = connect(home, os.environ)
-    digest = serving_digest(workspace.serving)
+    _refuse_stale(workspace)
     name = params.model_name
-    with reaching(home, os.environ), FileLock(home.private / "register.lock"):
+    with (
+        reaching(home, os.environ),
+        FileLock(home.private / "register.lock", timeout=_LOCK_SECONDS),
+        tempfile.TemporaryDirectory() as scratch,
+    ):
+        serving = Path(scratch) / "serving"  # what is measured is what is registered
+        shutil.copytree(workspace.serving, serving)
+        digest = read_card(workspace.export_report / "card.json")["serving_digest"]
+        check_digest(serving, digest)
         known = registry.versions(client, name)
         version = next((v for v in known if v.serving_digest == digest), None)
         new = version is None
         if version is None:
-            version = _open_test_split(client, workspace, home, params, known)
-        registry.settle(client, version, version.tags["darkroom.promoted"] == "true")
+            version = _register(client, workspace, home, params, serving, digest, known)
+        registry.settle(client, version, _has_earned(client, version))
+        _refill(client, version)
         registered = _read(version, new, registry.champion(client, name).number)
     say(_describe(registered))
     return registered
 
 
-def _open_test_split(
-    client: Store, workspace: Workspace, home: Home, params: Params, known: list[Version]
+def _register(
+    client: Store,
+    workspace: Workspace,
+    home: Home,
+    params: Params,
+    serving: Path,
+    digest: str,
+    known: list[Version],
 ) -> Version:
-    """Measure challenger and champion on the test images; record all of it as a new version."""
+    """Upload the artefact, then open the test split, then record what it showed as a version."""
     name = params.model_name
-    challenger = open_artefact(workspace.serving)
-    serving = registry.by_alias(client, name, registry.CHAMPION)
-    champion = registry.open_version(home, serving) if serving else None
-    if serving and champion:
-        _refuse_other_classes(serving, champion, challenger)
+    challenger = open_artefact(serving, digest)
+    present = registry.by_alias(client, name, registry.CHAMPION)
+    champion = _open_champion(home, present) if present else None
+    if present and champion:
+        _refuse_other_classes(present, champion, challenger)
     run_id = publish(workspace, home, name)
+    model_id = registry.upload(client, experiment_id(client, home, name), run_id, name, serving)
     splits = read_splits(workspace.splits)
+    tags = {
+        "darkroom.serving_digest": digest,
+        **_identities(workspace),
+        "darkroom.split": _split_identity(splits),
+        "test_use": str(_uses(known, splits) + 1),
+    }
 
     def on_test(classifier: SealedClassifier) -> Measured:
         rows = splits.of("test")
         return measure(classifier, workspace.images, rows, params.evaluate.batch_size)
 
-    measured = on_test(challenger)
-    figures = summary(measured.probabilities, measured.labels)
-    theirs = None
-    if champion:
-        other = on_test(champion)
-        theirs = summary(other.probabilities, other.labels)
-    verdict = judge(figures, theirs)
-    low, high = accuracy_interval(figures["accuracy"], len(measured.labels))
-    tags = {
-        "darkroom.serving_digest": serving_digest(workspace.serving),
-        **_identities(workspace),
-        "darkroom.split": _split_identity(splits),
-        "test_use": str(_uses(known, splits) + 1),
-        "test.images": str(len(measured.labels)),
+    ours = on_test(challenger)
+    theirs = on_test(champion) if champion else None
+    figures = summary(ours.probabilities, ours.labels)
+    tags |= _findings(figures, len(ours.labels))
+    if present and theirs:
+        their_figures = summary(theirs.probabilities, theirs.labels)
+        tags |= _verdict(figures, their_figures)
+        tags["champion.version"] = str(present.number)
+        tags["champion.test.accuracy"] = repr(their_figures["accuracy"])
+        if present.tags.get("darkroom.split") != _split_identity(splits):
+            tags["darkroom.verdict"] += "; it was split otherwise, and may know some of the images"
+    else:
+        tags |= _verdict(figures, None)
+    commonest = max(Counter(ours.labels.tolist()).values()) / len(ours.labels)
+    if float(tags["test.accuracy_low"]) <= commonest:
+        tags["darkroom.verdict"] += (
+            f"; BEWARE: not surely better than always naming the commonest class ({commonest:.4f})"
+        )
+    metrics = {f"test.{key}": value for key, value in figures.items()}
+    return registry.create_version(client, run_id, model_id, name, tags, metrics)
+
+
+def _open_champion(home: Home, present: Version) -> SealedClassifier:
+    try:
+        return registry.open_version(home, present)
+    except (ArtefactError, RegistryError) as error:
+        raise RegistryError(
+            f"the champion, {present.name} version {present.number}, cannot be measured beside it",
+            error.what,
+            *error.where[:1],
+            mend="in MLflow, take the alias champion from that version, or delete it",
+        ) from None
+
+
+def _findings(figures: dict[str, float], images: int) -> dict[str, str]:
+    low, high = accuracy_interval(figures["accuracy"], images)
+    return {
+        "test.images": str(images),
         **{f"test.{key}": repr(value) for key, value in figures.items()},
         "test.accuracy_low": repr(low),
         "test.accuracy_high": repr(high),
+    }
+
+
+def _verdict(figures: dict[str, float], champion: dict[str, float] | None) -> dict[str, str]:
+    verdict = judge(figures, champion)
+    return {
         "darkroom.promoted": str(verdict.promoted).lower(),
         "darkroom.verdict": verdict.reason,
     }
-    if serving and theirs:
-        tags["champion.version"] = str(serving.number)
-        tags["champion.test.accuracy"] = repr(theirs["accuracy"])
-    return registry.create_version(
-        client,
-        experiment_id(client, home, name),
-        run_id,
-        name,
-        workspace.serving,
-        tags,
-        {f"test.{key}": value for key, value in figures.items()},
-    )
+
+
+def _has_earned(client: Store, version: Version) -> bool:
+    """Whether *version* was promoted, over the champion that is still there.
+
+    A run that was cut off after the version was made is finished by a later one; in between
+    another may have become champion, with whom this one was never compared.
+    """
+    present = registry.by_alias(client, version.name, registry.CHAMPION)
+    compared = version.tags.get("champion.version")
+    same = compared == (str(present.number) if present else None)
+    return same and version.tags["darkroom.promoted"] == "true"
+
+
+def _refill(client: Store, version: Version) -> None:
+    """Where somebody took the champion away, a version that was promoted once may serve again."""
+    vacant = registry.by_alias(client, version.name, registry.CHAMPION) is None
+    if vacant and version.tags["darkroom.promoted"] == "true":
+        registry.promote(client, version)
+
+
+def _refuse_stale(workspace: Workspace) -> None:
+    """The test images of one split may be the training images of another."""
+    for stage, report in (
+        ("train", workspace.training_report),
+        ("export", workspace.export_report),
+    ):
+        key = f"{'training' if stage == 'train' else stage}_key"
+        if read_card(report / "card.json").get(key) != stage_key(workspace, stage):
+            raise ProjectError(
+                "the model at hand was not made of the files and parameters at hand",
+                f"since stage {stage} ran, something that it depends on was changed",
+                mend="dvc repro, then darkroom register",
+            )
 
 
 def _identities(workspace: Workspace) -> dict[str, str]:
@@ -124,7 +205,8 @@ def _split_identity(splits: Splits) -> str:
 
 def _uses(known: list[Version], splits: Splits) -> int:
     """How often the test images of this split have been opened, however the set has grown."""
-    return sum(v.tags.get("darkroom.split") == _split_identity(splits) for v in known)
+    same = [v.tags for v in known if v.tags.get("darkroom.split") == _split_identity(splits)]
+    return max((int(tags.get("test_use", 0)) for tags in same), default=0)
 
 
 def _refuse_other_classes(

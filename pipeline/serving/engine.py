@@ -8,14 +8,10 @@ import onnxruntime as ort
 
 
 class Engine:
-    """Runs a model's graph on the CPU.
+    """Runs a model's graph on the CPU, on all of its cores."""
 
-    *threads* is the number of cores that one call may use; 0 takes all.
-    """
-
-    def __init__(self, graph: Path, threads: int = 0) -> None:
+    def __init__(self, graph: Path) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
         options.log_severity_level = 3
         self._session = ort.InferenceSession(
             graph.read_bytes(), options, providers=["CPUExecutionProvider"]

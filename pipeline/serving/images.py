@@ -62,7 +62,7 @@ def to_square(data: bytes, size: int, limits: Limits) -> npt.NDArray[np.uint8]:
     """
     with _open(data, limits) as image:
         image.draft(None, (2 * size, 2 * size))
-        rgb = _to_rgb(_decode(image))
+        rgb = _decode(image)
     side = min(rgb.size)
     left, top = (rgb.width - side) / 2, (rgb.height - side) / 2
     square = rgb.resize(
@@ -100,9 +100,10 @@ def _known_format(image: Image.Image) -> str:
 
 
 def _decode(image: Image.Image) -> Image.Image:
+    """Return *image* upright, as RGB."""
     try:
         image.load()
-        return ImageOps.exif_transpose(image)
+        return _to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:  # as above: a decoder may raise anything on hostile bytes
         raise UnreadableImage("damaged", _first_line(error)) from None
 

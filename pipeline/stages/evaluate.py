@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 
-from pipeline.cards import write_card
+from pipeline.cards import read_card, write_card
 from pipeline.data.catalogue import read_splits
 from pipeline.evaluation.measure import measure
 from pipeline.evaluation.plots import draw_confusion_matrix
-from pipeline.export.artefact import open_artefact, serving_digest
+from pipeline.export.artefact import open_artefact
 from pipeline.metrics import confusion_matrix, summary
 from pipeline.params import Params
 from pipeline.tracking.publish import try_to_publish
-from pipeline.workspace import Home, Workspace
+from pipeline.workspace import Home, Workspace, fresh
 
 
 def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], None]) -> None:
-    digest = serving_digest(workspace.serving)
+    digest = read_card(workspace.export_report / "card.json")["serving_digest"]
     classifier = open_artefact(workspace.serving, digest)
     rows = read_splits(workspace.splits).of("validation")
     measured = measure(classifier, workspace.images, rows, params.evaluate.batch_size)
@@ -23,7 +23,7 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
     classes = classifier.classes
     predicted = measured.probabilities.argmax(1)
 
-    out = workspace.evaluation
+    out = fresh(workspace.evaluation)
     write_card(out / "metrics.json", {"validation": figures})
     write_card(
         out / "confusion.json",

@@ -1,8 +1,12 @@
 """models/trained → models/serving: the sealed artefact; what was checked → reports/export."""
 
 import hashlib
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,48 +15,44 @@ from safetensors.torch import load_file
 from pipeline.cards import read_card, write_card
 from pipeline.data.cache import read_image
 from pipeline.data.catalogue import read_splits
-from pipeline.errors import ArtefactError
+from pipeline.data.limits import image_limits
+from pipeline.errors import ArtefactError, DatasetError
 from pipeline.export.artefact import open_artefact, seal
 from pipeline.export.onnx import to_onnx
 from pipeline.graph import stage_key
-from pipeline.params import DataParams, Params
+from pipeline.params import Params
 from pipeline.serving.classifier import INTERFACE
 from pipeline.serving.images import Limits, to_square
 from pipeline.training.models import Architecture, Network, build
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, fresh
 
 
 def run(workspace: Workspace, params: Params, say: Callable[[str], None]) -> None:
-    """Raises ArtefactError where the exported model does not agree with the trained one."""
+    """Raises ArtefactError where the exported model does not agree with the trained one; then
+    there is none."""
     trained = read_card(workspace.trained / "card.json")
-    architecture = Architecture(trained["architecture"], trained["image_size"])
-    network = build(architecture, len(trained["classes"]))
     weights = workspace.trained / "model.safetensors"
-    network.load_state_dict(load_file(weights))
-    limits = image_limits(params.data)
+    network = _load(trained, weights)
     temperature = 1.0
     card = {
         "interface": INTERFACE,
         "classes": trained["classes"],
-        "architecture": architecture.name,
-        "image_size": architecture.image_size,
-        "limits": asdict(limits),
+        "architecture": trained["architecture"],
+        "image_size": trained["image_size"],
+        "limits": asdict(image_limits(params.data)),
         "temperature": temperature,
         "variants": ["fp32"],
     }
-    digest = seal(workspace.serving, to_onnx(network, architecture.image_size, temperature), card)
-
+    graph = to_onnx(network, trained["image_size"], temperature)
     images = _some_images(workspace, params.export.parity_images)
-    difference = _largest_difference(workspace, network, images, architecture.image_size, limits)
-    if difference > params.export.parity_tolerance:
-        raise ArtefactError(
-            "the exported model does not agree with the trained one",
-            f"probabilities differ by {difference:.2e} on {len(images)} images",
-            f"export.parity_tolerance is {params.export.parity_tolerance:.2e}",
-            mend="report this with the model's name; or raise export.parity_tolerance",
-        )
+    with tempfile.TemporaryDirectory() as scratch:
+        sealed = Path(scratch) / "serving"
+        digest = seal(sealed, graph, card)
+        difference = _largest_difference(sealed, network, images, card)
+        _refuse_disparity(difference, len(images), params.export.parity_tolerance)
+        shutil.copytree(sealed, fresh(workspace.serving), dirs_exist_ok=True)
     write_card(
-        workspace.export_report / "card.json",
+        fresh(workspace.export_report) / "card.json",
         {
             "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
             "export_key": stage_key(workspace, "export"),
@@ -64,11 +64,11 @@ def run(workspace: Workspace, params: Params, say: Callable[[str], None]) -> Non
     say(f"sealed {digest[:12]}..., within {difference:.1e} of torch on {len(images)} images")
 
 
-def image_limits(params: DataParams) -> Limits:
-    """What a served model refuses is what `ingest` refuses."""
-    return Limits(
-        bytes=round(params.max_megabytes * 2**20), pixels=round(params.max_megapixels * 10**6)
-    )
+def _load(trained: Mapping[str, Any], weights: Path) -> Network:
+    architecture = Architecture(trained["architecture"], trained["image_size"])
+    network = build(architecture, len(trained["classes"]))
+    network.load_state_dict(load_file(weights))
+    return network
 
 
 def _some_images(workspace: Workspace, count: int) -> list[bytes]:
@@ -78,12 +78,30 @@ def _some_images(workspace: Workspace, count: int) -> list[bytes]:
 
 
 def _largest_difference(
-    workspace: Workspace, network: Network, images: list[bytes], size: int, limits: Limits
+    sealed: Path, network: Network, images: list[bytes], card: Mapping[str, Any]
 ) -> float:
     """Compare the sealed artefact, run by its own code, with *network* in torch."""
-    served = open_artefact(workspace.serving).classify(images)
-    pixels = np.stack([to_square(data, size, limits) for data in images])
+    served = open_artefact(sealed).classify(images)
+    for answer in served:
+        if answer.reason is not None:
+            raise DatasetError(
+                f"the model would refuse an image of the dataset: {answer.reason}",
+                str(answer.detail),
+                mend="raise data.max_megabytes or data.max_megapixels, or darkroom ingest",
+            )
+    limits = Limits(**card["limits"])
+    pixels = np.stack([to_square(data, card["image_size"], limits) for data in images])
     network.eval()
     with torch.inference_mode():
         expected = torch.softmax(network(torch.from_numpy(pixels)), dim=1).numpy()
-    return float(np.abs(expected - [p.probabilities for p in served]).max())
+    return float(np.abs(expected - [answer.probabilities for answer in served]).max())
+
+
+def _refuse_disparity(difference: float, images: int, tolerance: float) -> None:
+    if not difference <= tolerance:  # NaN is no agreement
+        raise ArtefactError(
+            "the exported model does not agree with the trained one",
+            f"probabilities differ by {difference:.2e} on {images} images",
+            f"export.parity_tolerance is {tolerance:.2e}",
+            mend="report this with the model's name; or raise export.parity_tolerance",
+        )

@@ -24,7 +24,7 @@ from pipeline.params import Params
 from pipeline.tracking.live import open_live_run
 from pipeline.training.loop import Epoch, Step, fit
 from pipeline.training.models import Architecture, Network, build, choose
-from pipeline.workspace import Home, Workspace
+from pipeline.workspace import Home, Workspace, fresh
 
 
 def run(
@@ -50,30 +50,42 @@ def run(
     card = _card(splits, architecture, network)
     origin = {
         "training_key": stage_key(workspace, "train"),
+        "device": device.type,
         "params": params.train.model_dump(),
     }
     live = open_live_run(workspace, home, params.model_name, card, origin, say)
     epochs: list[Epoch] = []
     best = b""
-    started = time.perf_counter()
-    for record in fit(network, train, validation, params.train):
-        watch(record)
-        if isinstance(record, Epoch):
-            live.epoch(record, len(used["train"]) / (time.perf_counter() - started))
-            epochs.append(record)
-            if record is _best(epochs):
-                best = save({k: v.contiguous().cpu() for k, v in network.state_dict().items()})
-            started = time.perf_counter()
-    workspace.trained.mkdir(parents=True, exist_ok=True)
-    (workspace.trained / "model.safetensors").write_bytes(best)
+    parent = os.getppid()
+    with live.ending():
+        started = time.perf_counter()
+        for record in fit(network, train, validation, params.train):
+            _leave_if_orphaned(parent)
+            watch(record)
+            if isinstance(record, Epoch):
+                live.epoch(record, len(used["train"]) / (time.perf_counter() - started))
+                epochs.append(record)
+                if record is _best(epochs):
+                    best = save({k: v.contiguous().cpu() for k, v in network.state_dict().items()})
+                started = time.perf_counter()
     card["best_epoch"] = _best(epochs).epoch
-    write_card(workspace.trained / "card.json", card)
-    write_card(workspace.training_report / "card.json", origin)
-    _write_epochs(workspace.trained / "epochs.csv", epochs)
+    trained = fresh(workspace.trained)
+    (trained / "model.safetensors").write_bytes(best)
+    write_card(trained / "card.json", card)
+    _write_epochs(trained / "epochs.csv", epochs)
+    write_card(fresh(workspace.training_report) / "card.json", origin)
     say(
         f"kept epoch {card['best_epoch']}: validation accuracy "
         f"{_best(epochs).validation_accuracy:.4f}"
     )
+
+
+def _leave_if_orphaned(parent: int) -> None:
+    """Whoever started this is gone, and may have been started again: its outputs are not ours."""
+    if os.getppid() != parent:
+        raise TrainingError(
+            "training stopped: the program that started it is gone", mend="dvc repro"
+        )
 
 
 def _card(splits: Splits, architecture: Architecture, network: Network) -> dict[str, Any]:

@@ -1,31 +1,35 @@
 """One MLflow run for each published batch of predictions, made from its files."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from mlflow.entities import Metric, Param
+from filelock import FileLock
+from mlflow.entities import Param
 
 from pipeline.inference.predictions import batch_folders, read_batch
+from pipeline.tracking.publish import log_metrics
 from pipeline.tracking.store import Store, experiment_id
 from pipeline.workspace import Home
 
 _BATCH = "darkroom.batch"
 _ROWS_SHOWN = 10_000
+_LOCK_SECONDS = 20
 
 
 def publish_batches(client: Store, home: Home, model_name: str) -> int:
     """Give every batch of *model_name* that has no run one; return how many there were."""
     experiment = experiment_id(client, home, f"{model_name}-inference")
-    shown = _shown(client, experiment)
-    missing = [
-        folder
-        for folder in batch_folders(home.predictions, model_name)
-        if _identity(folder) not in shown
-    ]
-    for folder in missing:
-        _publish(client, experiment, folder)
+    with FileLock(home.private / "publish-batches.lock", timeout=_LOCK_SECONDS):
+        shown, cut_off = _runs(client, experiment)
+        for run_id in cut_off:
+            client.delete_run(run_id)
+        folders = batch_folders(home.predictions, model_name)
+        missing = [folder for folder in folders if _identity(folder) not in shown]
+        for folder in missing:
+            _publish(client, experiment, folder)
     return len(missing)
 
 
@@ -33,18 +37,21 @@ def _identity(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
 
-def _shown(client: Store, experiment: str) -> set[str]:
-    """Return the batches with a finished run; a run that was cut off is made anew."""
+def _runs(client: Store, experiment: str) -> tuple[set[str], list[str]]:
+    """Return the batches with a finished run, and the runs that were cut off."""
     shown: set[str] = set()
+    cut_off: list[str] = []
     token: str | None = None
     while True:
-        page = client.search_runs(
-            [experiment], "attributes.status = 'FINISHED'", max_results=1000, page_token=token
-        )
-        shown |= {run.data.tags.get(_BATCH, "") for run in page}
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        for run in page:
+            if run.info.status == "FINISHED":
+                shown.add(run.data.tags.get(_BATCH, ""))
+            elif _BATCH in run.data.tags:
+                cut_off.append(run.info.run_id)
         token = page.token
         if not token:
-            return shown
+            return shown, cut_off
 
 
 def _publish(client: Store, experiment: str, folder: Path) -> None:
@@ -53,15 +60,9 @@ def _publish(client: Store, experiment: str, folder: Path) -> None:
     name = folder.name.removeprefix("batch=")
     run = client.create_run(experiment, run_name=name, tags={_BATCH: _identity(folder)})
     run_id = run.info.run_id
-    stamp = int(run.info.start_time)
-    client.log_batch(
-        run_id,
-        metrics=[Metric(key, value, stamp, 0) for key, value in _figures(rows).items()],
-        params=[
-            Param(key, str(first[key]))
-            for key in ("model_name", "model_version", "serving_digest", "variant")
-        ],
-    )
+    identity = ("model_name", "model_version", "serving_digest", "variant")
+    client.log_batch(run_id, params=[Param(key, str(first[key])) for key in identity])
+    log_metrics(client, run_id, tuple((key, 0, value) for key, value in _figures(rows).items()))
     table = rows.slice(0, _ROWS_SHOWN).select(
         ["path", "label", "confidence", "reason", "detail", "sha256"]
     )
@@ -74,7 +75,7 @@ def _publish(client: Store, experiment: str, folder: Path) -> None:
 def _figures(rows: pa.Table) -> dict[str, float]:
     """Counts, the class distribution, refusals by reason, the mean confidence."""
     predicted = rows.filter(pc.is_valid(rows["label"]))
-    labels = Counter(predicted["label"].to_pylist())
+    labels = Counter(_metric_name(label) for label in predicted["label"].to_pylist())
     reasons = Counter(reason for reason in rows["reason"].to_pylist() if reason)
     figures = {"images": float(len(rows)), "refused": float(len(rows) - len(predicted))}
     figures |= {f"class.{label}": float(count) for label, count in labels.items()}
@@ -82,3 +83,8 @@ def _figures(rows: pa.Table) -> dict[str, float]:
     if len(predicted):
         figures["mean_confidence"] = float(pc.mean(predicted["confidence"]).as_py())
     return figures
+
+
+def _metric_name(label: str) -> str:
+    """MLflow's metrics have no signs in their names."""
+    return re.sub(r"[^\w.\- ]", "_", label)

@@ -11,7 +11,7 @@ _OWN_ARTEFACTS = ("dvc.lock", "params.yaml", "data/dataset.dvc")
 @dataclass(frozen=True)
 class CodeState:
     commit: str
-    patch: str
+    patch: bytes
     """`git diff` of what is not committed; empty for a clean tree."""
 
 
@@ -21,14 +21,15 @@ def code_state(root: Path) -> CodeState | None:
     if commit is None:
         return None
     excluded = [f":(exclude){name}" for name in _OWN_ARTEFACTS]
-    patch = _git(root, "diff", "--binary", "HEAD", "--", ".", *excluded)
-    return CodeState(commit.strip(), patch or "")
+    difference = ("diff", "--binary", "--no-ext-diff", "--no-color", "HEAD")
+    patch = _git(root, *difference, "--", ".", *excluded)
+    return CodeState(commit.decode().strip(), patch or b"")
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def _git(root: Path, *arguments: str) -> bytes | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+            ["git", "-C", str(root), *arguments], capture_output=True, check=False
         )
     except OSError:
         return None

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,6 +39,18 @@ class LiveRun:
             self.client = None
             self.say(f"MLflow is lost ({type(error).__name__}); later: darkroom publish")
 
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Say of a training that ends before its time that it failed, or was stopped."""
+        try:
+            yield
+        except BaseException as error:
+            if self.client is not None:
+                status = "FAILED" if isinstance(error, Exception) else "KILLED"
+                with suppress(*FAULTS):
+                    self.client.set_terminated(self.run_id, status)
+            raise
+
 
 def open_live_run(
     workspace: Workspace,
@@ -52,7 +65,7 @@ def open_live_run(
     *card* and *origin* are what will be models/trained's and reports/training's cards.
     """
     try:
-        client = connect(home, os.environ)
+        client = connect(home, os.environ, brief=True)
         with reaching(home, os.environ), FileLock(home.private / "publish.lock", timeout=4):
             record = starting_record(workspace, card, origin)
             run = find_or_create_run(client, home, experiment, record)

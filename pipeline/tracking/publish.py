@@ -1,5 +1,6 @@
 """One MLflow run for each (training, export), completed from files: twice changes nothing."""
 
+import getpass
 import hashlib
 import json
 import os
@@ -20,13 +21,15 @@ _ARTEFACTS = "darkroom.artefacts"
 """Tag: name → first 16 digits of the SHA-256 of each artefact that the run holds."""
 
 
-def publish(workspace: Workspace, home: Home, experiment: str, with_lock: bool = True) -> str:
+def publish(workspace: Workspace, home: Home, experiment: str, *, final: bool = True) -> str:
     """Bring the workspace's run up to date in MLflow; return its id.
+
+    *final*: the stages are done, so that dvc.lock belongs to the run, and MLflow may be waited for.
 
     Raises StoreUnreachable, or what `read_record` raises.
     """
-    record = read_record(workspace, with_lock)
-    client = connect(home, os.environ)
+    record = read_record(workspace, final)
+    client = connect(home, os.environ, brief=not final)
     with reaching(home, os.environ), FileLock(home.private / "publish.lock", timeout=10):
         run = find_or_create_run(client, home, experiment, record)
         complete(client, run, record)
@@ -39,7 +42,7 @@ def try_to_publish(
 ) -> None:
     """Publish where the store answers: a stage's outcome never depends on it."""
     try:
-        publish(workspace, home, experiment, with_lock=False)
+        publish(workspace, home, experiment, final=False)
     except DarkroomError as error:
         say(f"not published to MLflow: {error.what}; later: darkroom publish")
 
@@ -62,7 +65,13 @@ def find_or_create_run(client: Store, home: Home, experiment: str, record: RunRe
         os.environ.get("DVC_EXP_NAME")
         or f"{record.params['architecture']}-{record.training_key[:8]}"
     )
-    return client.create_run(experiment_of, run_name=name, tags={TRAINING_KEY: record.training_key})
+    tags = {
+        TRAINING_KEY: record.training_key,
+        "mlflow.user": getpass.getuser(),
+        "mlflow.source.name": "dvc.yaml",
+        "mlflow.source.type": "PROJECT",
+    }
+    return client.create_run(experiment_of, run_name=name, tags=tags)
 
 
 def complete(client: Store, run: Run, record: RunRecord) -> None:
@@ -104,13 +113,13 @@ def _held(client: Store, run_id: str, keys: set[str]) -> dict[tuple[str, int], f
 
 
 def _log_code(client: Store, run: Run, record: RunRecord) -> None:
-    """The code of the first to write is the code that trained; nobody overwrites it."""
+    """Written once: while the training runs where the store answers, else when it first does."""
     if record.code is None or "mlflow.source.git.commit" in run.data.tags:
         return
     if record.code.patch:
         with tempfile.TemporaryDirectory() as scratch:
             patch = Path(scratch) / "code.patch"
-            patch.write_text(record.code.patch, encoding="utf-8")
+            patch.write_bytes(record.code.patch)
             client.log_artifact(run.info.run_id, str(patch))
     client.set_tag(run.info.run_id, "mlflow.source.git.commit", record.code.commit)
 

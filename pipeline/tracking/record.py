@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.cards import read_card
 from pipeline.data.catalogue import Splits, read_splits
 from pipeline.data.split import USED
-from pipeline.errors import DarkroomError
+from pipeline.errors import DarkroomError, ProjectError
 from pipeline.export.artefact import serving_digest
 from pipeline.graph import dataset_version
 from pipeline.tracking.code import CodeState, code_state
@@ -62,11 +62,23 @@ def starting_record(
     )
 
 
-def read_record(workspace: Workspace, with_lock: bool) -> RunRecord:
-    """Read all that the files hold. *with_lock*: dvc.lock is final, so that it belongs to it.
+def read_record(workspace: Workspace, final: bool) -> RunRecord:
+    """Read all that the files hold. *final*: the stages are done, so that dvc.lock belongs to it.
 
-    Raises ProjectError or DatasetError where there is no training yet.
+    Raises ProjectError or DatasetError where there is no training yet, or a file is damaged.
     """
+    try:
+        return _read_record(workspace, final)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ProjectError(
+            "a card or table of the results is damaged",
+            f"{type(error).__name__}: {error}",
+            "in models/trained, reports/training, reports/export or reports/evaluation",
+            mend="dvc checkout, or dvc repro --force",
+        ) from None
+
+
+def _read_record(workspace: Workspace, final: bool) -> RunRecord:
     trained = read_card(workspace.trained / "card.json")
     origin = read_card(workspace.training_report / "card.json")
     splits = read_splits(workspace.splits)
@@ -78,7 +90,7 @@ def read_record(workspace: Workspace, with_lock: bool) -> RunRecord:
         "training/card.json": workspace.trained / "card.json",
         "training/epochs.csv": workspace.trained / "epochs.csv",
     }
-    if with_lock:
+    if final and workspace.dvc_lock.exists():
         artefacts["dvc.lock"] = workspace.dvc_lock
     params = _training_params(trained, origin, splits)
     metrics = _epoch_metrics(workspace.trained / "epochs.csv")
@@ -126,6 +138,7 @@ def _training_params(
         **{f"train.{key}": str(value) for key, value in origin["params"].items()},
         **{f"split.{key}": str(getattr(splits, key)) for key in ("seed", "validation", "test")},
         "data.source": splits.source,
+        "device": origin["device"],
         "architecture": card["architecture"],
         "image_size": str(card["image_size"]),
         "num_classes": str(len(card["classes"])),

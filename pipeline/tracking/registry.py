@@ -1,6 +1,7 @@
 """Versions and aliases of a model in MLflow's registry."""
 
 import importlib.metadata
+import re
 import shutil
 import tempfile
 import warnings
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+from mlflow.entities import LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Map
 
-from pipeline.errors import RegistryError
+from pipeline.errors import ArtefactError, RegistryError
 from pipeline.export.artefact import SealedClassifier, check_digest, open_artefact
 from pipeline.tracking.store import Store
 from pipeline.workspace import Home
@@ -77,23 +79,13 @@ def champion(client: Store, name: str) -> Version:
     return found
 
 
-def create_version(
-    client: Store,
-    experiment_id: str,
-    run_id: str,
-    name: str,
-    serving: Path,
-    tags: Mapping[str, str],
-    metrics: Mapping[str, float],
-) -> Version:
-    """Register the artefact in *serving* as a new version of *name*; no alias points to it yet."""
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+def upload(client: Store, experiment_id: str, run_id: str, name: str, serving: Path) -> str:
+    """Store the artefact in *serving* as a model of the run; return MLflow's id of it."""
     model = client.create_logged_model(
-        experiment_id, name=name, source_run_id=run_id, model_type="classifier"
+        experiment_id,
+        name=name.replace(".", "-"),  # which MLflow forbids there, though not in the registry
+        source_run_id=run_id,
+        model_type="classifier",
     )
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example.*")
@@ -107,15 +99,29 @@ def create_version(
         )
         client.log_model_artifacts(model.model_id, str(folder))
     client.finalize_logged_model(model.model_id, "READY")
-    for key, value in metrics.items():
-        client.log_metric(run_id, key, value, model_id=model.model_id)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return str(model.model_id)
+
+
+def create_version(
+    client: Store,
+    run_id: str,
+    model_id: str,
+    name: str,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+) -> Version:
+    """Register an uploaded model as a new version of *name*; no alias points to it yet."""
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
     created = client.create_model_version(
-        name,
-        source=f"models:/{model.model_id}",
-        run_id=run_id,
-        tags=dict(tags),
-        model_id=model.model_id,
+        name, source=f"models:/{model_id}", run_id=run_id, tags=dict(tags), model_id=model_id
     )
+    for key, value in metrics.items():
+        client.log_metric(run_id, key, value, model_id=model_id)
     return _version(created)
 
 
@@ -125,31 +131,43 @@ def settle(client: Store, version: Version, promoted: bool) -> None:
         return
     client.set_registered_model_alias(version.name, CHALLENGER, str(version.number))
     if promoted:
-        client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
+        promote(client, version)
     client.set_model_version_tag(version.name, str(version.number), _SETTLED, "true")
+
+
+def promote(client: Store, version: Version) -> None:
+    client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
 
 
 def open_version(home: Home, version: Version) -> SealedClassifier:
     """Load *version* by its own code, once every file of it agrees with the version's tags.
 
-    Raises ArtefactError where one does not, before anything of it is imported.
+    A copy at home that was damaged is fetched again. Raises ArtefactError where the registry's
+    own is not what the tags say, before anything of it is imported; RegistryError without tags.
     """
-    if not version.serving_digest:
+    if not re.fullmatch("[0-9a-f]{64}", version.serving_digest):
         raise RegistryError(
             f"{version.name} version {version.number} was not registered by Darkroom",
             "it states no serving digest, so that nothing vouches for its files",
             mend="darkroom register; or move the alias to a version that states one",
         )
     folder = home.private / "models" / version.serving_digest
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            got = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{version.uri}/artifacts/serving", dst_path=scratch
-            )
-            check_digest(Path(got), version.serving_digest)
-            _move(Path(got), folder)
+    try:
+        check_digest(folder, version.serving_digest)
+    except ArtefactError:
+        shutil.rmtree(folder, ignore_errors=True)
+        _fetch(version, folder)
     return open_artefact(folder, version.serving_digest)
+
+
+def _fetch(version: Version, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        got = mlflow.artifacts.download_artifacts(
+            artifact_uri=f"{version.uri}/artifacts/serving", dst_path=scratch
+        )
+        check_digest(Path(got), version.serving_digest)
+        _move(Path(got), folder)
 
 
 def _move(got: Path, folder: Path) -> None:

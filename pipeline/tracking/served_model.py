@@ -19,7 +19,8 @@ class ServedModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["serving"])
-        package = next((folder / "code").glob("darkroom_served_*")).name
+        found = (folder / "code").glob("darkroom_served_*/serving/classifier.py")
+        package = next(found).parents[1].name
         before = sys.dont_write_bytecode
         sys.path.insert(0, str(folder / "code"))
         sys.dont_write_bytecode = True  # a cached .pyc would be a file that nobody sealed

@@ -2,27 +2,29 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeGuard
 from urllib.parse import urlsplit
 
 import mlflow
-import requests
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import StorageError, StoreUnreachable
+from pipeline.errors import Busy, DarkroomError, StoreRefused, StoreUnreachable, of_the_disk
 from pipeline.workspace import Home
 
 Store = MlflowClient
 """What the rest of Darkroom is handed: MLflow's client, bound to one store."""
 
-_PROBE_SECONDS = (2, 3)
-"""To connect, and to wait for an answer."""
+_PROBE_SECONDS = 4
+_LOCK_SECONDS = 20
+_PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
+"""Codes of MLflow's client for a server that is gone or at a loss; all others are refusals."""
 FAULTS = (MlflowException, RequestException, SQLAlchemyError, OSError, ImportError)
 """What MLflow's client raises when its store fails it (or its database has no driver here)."""
 
@@ -32,8 +34,14 @@ def tracking_uri(home: Home, environ: Mapping[str, str]) -> str:
     return environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.mlflow_database}"
 
 
-def connect(home: Home, environ: Mapping[str, str]) -> Store:
-    """Return a client of a store that answers; raise StoreUnreachable within about 10 seconds."""
+def connect(home: Home, environ: Mapping[str, str], *, brief: bool = False) -> Store:
+    """Return a client of a store that answers; raise StoreUnreachable within about 10 seconds.
+
+    *brief* is for a stage, whose outcome waits for no store: it gives up at the first silence.
+    """
+    if brief:
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "4"
     uri = tracking_uri(home, environ)
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -45,22 +53,28 @@ def connect(home: Home, environ: Mapping[str, str]) -> Store:
         home.private.mkdir(parents=True, exist_ok=True)
         _bind(uri)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        with FileLock(home.private / "mlflow.lock"):  # the first to come creates the tables
+        # The first to come creates the tables
+        with FileLock(home.private / "mlflow.lock", timeout=4 if brief else _LOCK_SECONDS):
             client.search_experiments(max_results=1)
     return client
 
 
 @contextmanager
 def reaching(home: Home, environ: Mapping[str, str]) -> Iterator[None]:
-    """Turn a store that fails half-way into StoreUnreachable."""
+    """Turn what a store does half-way into StoreUnreachable or StoreRefused."""
     with _named(tracking_uri(home, environ)):
         yield
 
 
 def experiment_id(client: Store, home: Home, name: str) -> str:
     """Return the id of experiment *name*, made where there is none yet."""
-    with FileLock(home.private / "mlflow.lock"):
+    with FileLock(home.private / "mlflow.lock", timeout=_LOCK_SECONDS):
         found = client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise StoreRefused(
+                f"the experiment {name} was deleted in MLflow",
+                mend=f"mlflow experiments restore --experiment-id {found.experiment_id}",
+            )
         if found is not None:
             return str(found.experiment_id)
         local = urlsplit(str(client.tracking_uri)).scheme == "sqlite"
@@ -69,8 +83,10 @@ def experiment_id(client: Store, home: Home, name: str) -> str:
 
 
 def _probe(uri: str) -> None:
-    """Ask whether anybody speaks HTTP there; what a server answers is the client's to judge."""
-    requests.get(f"{uri.rstrip('/')}/health", timeout=_PROBE_SECONDS)
+    """Ask whether anybody answers there, by MLflow's own means (certificates, logins)."""
+    login: Callable[[str], object] = get_default_host_creds
+    asked: Callable[..., object] = http_request
+    asked(login(uri), "/health", "GET", timeout=_PROBE_SECONDS, max_retries=0)
 
 
 def _bind(uri: str) -> None:
@@ -87,24 +103,26 @@ def _bind(uri: str) -> None:
 def _named(uri: str) -> Iterator[None]:
     try:
         yield
-    except FAULTS as error:
-        if _is_of_the_disk(error):
-            raise StorageError(
-                f"MLflow's files cannot be reached: {error.strerror}",
-                str(error.filename or uri),
-                mend="free space, or give the folder back its rights",
-            ) from None
-        parts = urlsplit(uri)
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        if parts.password:
-            uri, told = (text.replace(parts.password, "***") for text in (uri, told))
-        raise StoreUnreachable(
-            f"MLflow does not answer at {uri}",
-            told[:200],
-            mend="start the server, or set MLFLOW_TRACKING_URI (unset: the store in mlruns/)",
+    except Timeout:
+        raise Busy(
+            "another run holds MLflow's lock of this project", mend="wait until it is done"
         ) from None
+    except FAULTS as error:
+        raise _error(uri, error) from None
 
 
-def _is_of_the_disk(error: Exception) -> TypeGuard[OSError]:
-    network = (RequestException, ConnectionError, TimeoutError)
-    return isinstance(error, OSError) and not isinstance(error, network)
+def _error(uri: str, error: Exception) -> DarkroomError:
+    told = f"{type(error).__name__}: {error}".splitlines()[0]
+    if password := urlsplit(uri).password:
+        uri, told = (text.replace(password, "***") for text in (uri, told))
+    if isinstance(error, OSError) and (disk := of_the_disk(error)):
+        return disk
+    if isinstance(error, MlflowException) and error.error_code not in _PASSING:
+        return StoreRefused(
+            f"MLflow refuses at {uri}", told[:200], mend="mend what it names, then the same again"
+        )
+    return StoreUnreachable(
+        f"MLflow does not answer at {uri}",
+        told[:200],
+        mend="start the server, or set MLFLOW_TRACKING_URI (unset: the store in mlruns/)",
+    )

@@ -46,7 +46,7 @@ def test_a_class_with_one_image(world):
     for image in sorted((world.root / "few/7").iterdir())[1:]:
         image.unlink()
     world.set(**{"data.source": "few"})
-    refused(world.run("darkroom", "ingest", ok=False), "class 7", "1 readable", "min_per_class")
+    refused(world.run("darkroom", "ingest", ok=False), "class 7", "1 readable", "a class needs 8")
     nothing_was_taken_in(world)
 
 

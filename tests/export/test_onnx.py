@@ -30,7 +30,7 @@ def engine(exported: bytes, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """From one file in a folder of its own: there is no other data to find."""
     path = tmp_path_factory.mktemp("exported") / "fp32.onnx"
     path.write_bytes(exported)
-    return Engine(path, threads=1)
+    return Engine(path)
 
 
 def test_the_same_network_gives_the_same_bytes_in_any_folder(

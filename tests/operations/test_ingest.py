@@ -121,7 +121,7 @@ def test_an_image_in_two_classes_is_left_without_a_class(world):
 
 def test_images_that_a_killed_ingest_left_behind_are_swept_out(world):
     before = dataset_version(world.workspace)
-    write_image(world.workspace.images / "ab/moved-in.png", 7)
+    write_image(world.workspace.images / f"ab/{'ab' * 32}.png", 7)
     half_written = world.root / "data/.staging" / catalogue_of(world)["cat/0.png"].file
     half_written.parent.mkdir(parents=True)
     half_written.write_bytes(b"half")
@@ -134,6 +134,24 @@ def test_a_table_that_a_killed_ingest_left_half_written_is_swept_out(world):
     before = dataset_version(world.workspace)
     (world.workspace.dataset / ".catalogue.parquet.4242").write_bytes(b"PAR1")
     assert ingest(world).version == before
+
+
+def test_a_file_that_no_ingest_put_into_the_dataset_is_named_and_kept(world):
+    mine = world.workspace.dataset / "mine/raw.nef"
+    mine.parent.mkdir()
+    mine.write_text("the only copy")
+    with pytest.raises(SourceError, match="no ingest put there"):
+        ingest(world)
+    assert mine.read_text() == "the only copy"
+
+
+@pytest.mark.parametrize("source", ["data/dataset", "data/dataset/images", "data", "."])
+def test_the_dataset_is_no_source_of_itself(world, source):
+    before = state_of(world.root / "data")
+    world.set(**{"data.source": source})
+    with pytest.raises(SourceError):
+        ingest(world)
+    assert state_of(world.root / "data") == before
 
 
 def test_an_image_of_the_snapshot_that_was_damaged_is_taken_in_again(world):
@@ -230,7 +248,7 @@ def test_a_bad_source_is_a_named_error_and_changes_nothing(tmp_path, params, lay
 
 
 def lay_snapshot(world: World) -> None:
-    row = CatalogueRow("a" * 64, "aa/a.png", "cat/a.png", "cat", 1, 4, 4, "L")
+    row = CatalogueRow("a" * 64, f"aa/{'a' * 64}.png", "cat/a.png", "cat", 1, 4, 4, "L")
     write_image(world.workspace.images / row.file, 0)
     write_catalogue(world.workspace.catalogue, Catalogue("source", (row,)))
     world.workspace.dataset_dvc.write_text("outs:\n- md5: abc.dir\n  path: dataset\n")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ def _no_other_store(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.setenv(name, os.environ[name])  # so that it is put back: a stage lowers it
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +68,11 @@ class Files:
             "best_epoch": 2,
         }
         write_card(folder / "card.json", card)
-        origin = {"training_key": key, "params": {"epochs": 2, "learning_rate": 0.05}}
+        origin = {
+            "training_key": key,
+            "device": "cpu",
+            "params": {"epochs": 2, "learning_rate": 0.05},
+        }
         write_card(self.workspace.training_report / "card.json", origin)
 
     def export(self, key: str) -> None:

@@ -136,7 +136,7 @@ def test_what_was_shown_live_is_not_logged_again(files, home, name, show, histor
 
 
 def test_a_run_that_was_cut_off_is_completed(files, home, client, name, show, runs, history):
-    record = read_record(files.workspace, with_lock=True)
+    record = read_record(files.workspace, final=True)
     begun = find_or_create_run(client, home, name, record).info.run_id
     client.log_metric(begun, "train_loss", CURVES["train_loss"][0], step=1)
     assert show() == begun

@@ -13,17 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreUnreachable
+from pipeline.errors import DarkroomError, StoreRefused, StoreUnreachable
 from pipeline.tracking.store import connect, experiment_id, tracking_uri
 from pipeline.workspace import Home
 
 
-def fail(home: Path, uri: str) -> StoreUnreachable:
-    """Connect to *uri*, which must fail in time; return the error."""
+def fail(
+    home: Path, uri: str, kind: type[DarkroomError] = StoreUnreachable, within: float = 12
+) -> DarkroomError:
+    """Connect to *uri*, which must fail in this way and in time, in seconds; return the error."""
     started = time.monotonic()
-    with pytest.raises(StoreUnreachable) as caught:
+    with pytest.raises(kind) as caught:
         connect(Home(home), {"MLFLOW_TRACKING_URI": uri})
-    assert time.monotonic() - started < 12
+    assert time.monotonic() - started < within
     return caught.value
 
 
@@ -90,8 +92,8 @@ def test_a_port_that_accepts_and_never_answers_is_unreachable_soon(tmp_path, lis
 @pytest.mark.full
 def test_a_server_that_falls_silent_after_the_probe_is_unreachable_soon(tmp_path, mlflow_server):
     where, handler = mlflow_server
-    handler.do_POST = lambda self: time.sleep(30)
-    fail(tmp_path, f"http://{where}")
+    handler.do_POST = lambda self: time.sleep(40)
+    fail(tmp_path, f"http://{where}", within=30)
 
 
 def test_a_port_that_speaks_another_language_is_unreachable(tmp_path, listening):
@@ -110,14 +112,18 @@ def test_a_port_that_speaks_another_language_is_unreachable(tmp_path, listening)
     [
         "http://",
         "http://127.0.0.1:port",
-        "gopher://127.0.0.1",
-        "mlruns",
         "postgresql://127.0.0.1:1/mlflow",  # nobody there, or no driver installed
     ],
 )
 def test_an_address_that_cannot_be_one_is_unreachable(tmp_path, monkeypatch, uri):
     monkeypatch.chdir(tmp_path)
     fail(tmp_path, uri)
+
+
+@pytest.mark.parametrize("uri", ["gopher://127.0.0.1", "mlruns"])
+def test_an_address_that_mlflow_does_not_take_is_refused(tmp_path, monkeypatch, uri):
+    monkeypatch.chdir(tmp_path)
+    assert not fail(tmp_path, uri, StoreRefused).retryable
 
 
 def test_a_file_that_is_no_database_is_unreachable(tmp_path):
@@ -135,19 +141,19 @@ def test_a_password_is_not_shown(tmp_path, listening, scheme):
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "kind"),
     [
-        lambda handler: handler.answer(b"no such page", status=404),
-        lambda handler: handler.connection.shutdown(socket.SHUT_RDWR),
+        (lambda handler: handler.answer(b"no such page", status=404), StoreRefused),
+        (lambda handler: handler.connection.shutdown(socket.SHUT_RDWR), StoreUnreachable),
     ],
     ids=["an error", "hanging up"],
 )
 def test_a_password_is_not_shown_when_the_server_answers_the_probe_alone(
-    tmp_path, mlflow_server, answer
+    tmp_path, mlflow_server, answer, kind
 ):
     where, handler = mlflow_server
     handler.do_POST = answer
-    assert "s3cr3t" not in str(fail(tmp_path, f"http://somebody:s3cr3t@{where}"))
+    assert "s3cr3t" not in str(fail(tmp_path, f"http://somebody:s3cr3t@{where}", kind))
 
 
 def test_a_login_in_the_address_reaches_the_server(tmp_path, mlflow_server):

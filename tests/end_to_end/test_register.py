@@ -1,0 +1,93 @@
+"""The test split is opened once for each model, and what it showed is the registry's."""
+
+import pytest
+from brightness import seal_brightness
+from mlflow import MlflowClient
+
+from pipeline.tracking import registry
+from pipeline.tracking.store import connect, experiment_id
+
+pytestmark = pytest.mark.xdist_group("register")
+
+
+@pytest.fixture
+def finished(demo, tmp_path):
+    return demo.fork(tmp_path / "project")
+
+
+def client_of(world) -> MlflowClient:
+    uri = f"sqlite:///{world.home.mlflow_database}"
+    return MlflowClient(uri, uri)
+
+
+def versions(world) -> list[tuple[int, str]]:
+    found = client_of(world).search_model_versions("name = 'source'")
+    return sorted((int(v.version), v.tags["test_use"]) for v in found)
+
+
+def test_a_model_that_is_known_is_not_measured_again(finished):
+    for image in finished.workspace.images.rglob("*.png"):
+        image.unlink()
+    printed = finished.run("darkroom", "register").stdout
+    assert "source version 1 (known): test accuracy" in printed
+    assert versions(finished) == [(1, "1")]
+
+
+def test_another_model_is_measured_beside_the_champion_and_the_use_is_counted(finished):
+    """Its card alone is another, so that it is no better: it stays challenger."""
+    finished.set(**{"data.max_megabytes": 63})
+    finished.run("dvc", "repro")
+    printed = finished.run("darkroom", "register").stdout
+    assert "equal accuracy" in printed and "not below the champion's" in printed
+    assert versions(finished) == [(1, "1"), (2, "2")]
+    client = client_of(finished)
+    assert int(client.get_model_version_by_alias("source", "champion").version) == 1
+    challenger = client.get_model_version_by_alias("source", "challenger")
+    champion = client.get_model_version("source", "1")
+    assert challenger.tags["champion.test.accuracy"] == champion.tags["test.accuracy"]
+
+
+def test_a_model_of_another_split_is_refused_before_a_test_image_is_opened(finished):
+    finished.set(**{"split.seed": 1})
+    finished.run("dvc", "repro", "--single-item", "split")
+    done = finished.run("darkroom", "register", ok=False)
+    assert done.returncode != 0 and "mend: dvc repro" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert versions(finished) == [(1, "1")]
+
+
+def test_a_model_that_was_tampered_with_and_sealed_again_is_not_imported(finished, tmp_path):
+    from pipeline.cards import write_card
+    from pipeline.export.artefact import DIGESTS, _hash_files
+
+    serving = finished.workspace.serving
+    (code,) = serving.glob("code/*/serving/classifier.py")
+    code.unlink()
+    code.write_text(f"open({str(tmp_path / 'canary')!r}, 'w').close()\n")
+    write_card(serving / DIGESTS, _hash_files(serving))
+    for verb in ("evaluate", "register"):
+        done = finished.run("darkroom", verb, ok=False)
+        assert done.returncode != 0 and "not the one" in done.stderr, done.stderr
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_champion_that_was_taken_away_comes_back_and_a_moved_one_stays(finished):
+    client = client_of(finished)
+    client.delete_registered_model_alias("source", "champion")
+    assert "champion: version 1" in finished.run("darkroom", "register").stdout
+
+
+def test_a_champion_with_other_classes_is_a_named_error(finished, tmp_path):
+    client = connect(finished.home, {})
+    digest = seal_brightness(tmp_path / "brightness")
+    experiment = experiment_id(client, finished.home, "other")
+    run = client.create_run(experiment).info.run_id
+    model = registry.upload(client, experiment, run, "other", tmp_path / "brightness")
+    tags = {"darkroom.serving_digest": digest, "darkroom.promoted": "true"}
+    registry.promote(client, registry.create_version(client, run, model, "other", tags, {}))
+
+    finished.set(**{"registry.model_name": "other"})
+    done = finished.run("darkroom", "register", ok=False)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "has other classes" in done.stderr and "registry.model_name" in done.stderr
+    assert len(registry.versions(client, "other")) == 1
