@@ -80,7 +80,7 @@ def champion(client: Store, name: str) -> Version:
 
 
 def upload(client: Store, experiment_id: str, run_id: str, name: str, serving: Path) -> str:
-    """Store the artefact in *serving* as a model of the run; return MLflow's id of it."""
+    """Store the artefact in *serving*, a folder of that name, as a model; return its id."""
     model = client.create_logged_model(
         experiment_id,
         name=name.replace(".", "-"),  # which MLflow forbids there, though not in the registry

@@ -79,7 +79,7 @@ def build(architecture: Architecture, num_classes: int) -> Network:
     except (ArithmeticError, AssertionError, IndexError, RuntimeError, ValueError) as error:
         raise ParamsError(
             f"train.model: {architecture.name} cannot take {architecture.image_size} px images",
-            str(error).splitlines()[0][:200],
+            (str(error) or type(error).__name__).splitlines()[0][:200],
             mend="set train.image_size in params.yaml to a size that it takes, such as 224",
         ) from None
     return built

@@ -79,10 +79,10 @@ def test_a_champion_that_was_taken_away_comes_back_and_a_moved_one_stays(finishe
 
 def test_a_champion_with_other_classes_is_a_named_error(finished, tmp_path):
     client = connect(finished.home, {})
-    digest = seal_brightness(tmp_path / "brightness")
+    digest = seal_brightness(tmp_path / "serving")
     experiment = experiment_id(client, finished.home, "other")
     run = client.create_run(experiment).info.run_id
-    model = registry.upload(client, experiment, run, "other", tmp_path / "brightness")
+    model = registry.upload(client, experiment, run, "other", tmp_path / "serving")
     tags = {"darkroom.serving_digest": digest, "darkroom.promoted": "true"}
     registry.promote(client, registry.create_version(client, run, model, "other", tags, {}))
 
