@@ -66,7 +66,7 @@ def _wrong(project: Path) -> float:
 
 def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    facts = dict(line.split("\t: ", 1) for line in lines if "\t: " in line)
+    facts = {key.strip(): value for key, _, value in (line.partition(": ") for line in lines)}
     flags = set(facts.get("flags", "").split())
     return f"{facts.get('model name', 'unknown')}, " + " ".join(
         sorted(flags & {"avx2", "avx512f", "avx512_vnni", "avx_vnni"})
