@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,13 +61,16 @@ def _child(workspace: Workspace, stage: str, report: Path) -> Iterator[subproces
 
 def _end(child: subprocess.Popen[str]) -> None:
     """End what is left of its group: dvc may be dead while the stage that it started lives."""
-    for number, patience in ((signal.SIGTERM, _TERMINATION_SECONDS), (signal.SIGKILL, None)):
-        try:
+    for number, patience in ((signal.SIGTERM, _TERMINATION_SECONDS), (signal.SIGKILL, 1)):
+        deadline = time.monotonic() + patience
+        with suppress(ProcessLookupError):
             os.killpg(child.pid, number)
-        except ProcessLookupError:
-            return
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(patience)
+            while time.monotonic() < deadline:
+                child.poll()  # lets a dead dvc go, so that its group can end
+                os.killpg(child.pid, 0)
+                time.sleep(0.05)
+            continue
+        return
 
 
 def _lines(child: subprocess.Popen[str]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -48,6 +49,8 @@ def darkroom() -> None:
 
 
 def main() -> None:
+    # So that what must be said or undone at the end is, when somebody ends this politely
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         darkroom(standalone_mode=False)
     except DarkroomError as error:
