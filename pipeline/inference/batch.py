@@ -86,8 +86,8 @@ def classify_folder(
     """Classify *files* and publish their rows by one rename; None where none of them is new.
 
     One caller at a time for a model: the caller holds its lock. *limit* is the largest file that
-    is read, in bytes. Raises StorageError where *predictions*
-    cannot be written; then nothing is left of the batch.
+    is read, in bytes. Raises StorageError where *predictions* cannot be written; then nothing is
+    left of the batch.
     """
     staging = model_folder(predictions, model.name) / ".staging"
     identities = hashlib.sha256(f"{model.name}/{model.version}".encode())

@@ -3,6 +3,10 @@
 import os
 import socket
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from worlds import write_digits
@@ -145,30 +149,25 @@ def batches(world) -> list[str]:
     )
 
 
-class small_disk:  # noqa: N801, used as a function
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
     """A file system of *size* at *folder*; skips the test where none may be mounted."""
-
-    def __init__(self, folder, size: str) -> None:
-        self.folder, self.size = folder, size
-
-    def __enter__(self) -> None:
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={self.size}", "tmpfs", str(self.folder)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if mounted.returncode != 0:
-            pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.strip()}")
-
-    def __exit__(self, *_: object) -> None:
-        subprocess.run(["umount", str(self.folder)], check=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_folder_that_is_no_project(tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC", "DARKROOM"))}
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.cli", "ingest"],
         cwd=tmp_path,
