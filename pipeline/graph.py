@@ -74,13 +74,28 @@ def stage_key(workspace: Workspace, stage: str) -> str:
 def dataset_version(workspace: Workspace) -> str:
     """Return DVC's hash of the dataset, as data/dataset.dvc states it."""
     try:
-        version = YAML(typ="safe").load(workspace.dataset_dvc)["outs"][0]["md5"]
-        return "".join(version)  # a TypeError where it is empty
-    except (OSError, YAMLError, KeyError, TypeError, IndexError):
+        return version_in(workspace.dataset_dvc.read_bytes())
+    except OSError:
         raise DatasetError(
             "there is no dataset version",
-            f"{workspace.dataset_dvc} is missing or damaged",
+            f"{workspace.dataset_dvc} is missing",
             mend="darkroom ingest",
+        ) from None
+
+
+def version_in(text: bytes) -> str:
+    """Return the hash that *text*, a data/dataset.dvc, states; raise DatasetError."""
+    try:
+        version = YAML(typ="safe").load(text)["outs"][0]["md5"]
+        return "".join(version)  # a TypeError where it is empty
+    except (YAMLError, ValueError, KeyError, TypeError, IndexError):
+        is_merge = any(line.startswith(b"<<<<<<<") for line in text.splitlines())
+        raise DatasetError(
+            "data/dataset.dvc does not name a dataset version",
+            "it holds the marks of an unfinished merge" if is_merge else "it is damaged",
+            mend="git checkout --ours -- data/dataset.dvc (or --theirs), then: dvc checkout"
+            if is_merge
+            else "git checkout -- data/dataset.dvc, or darkroom ingest",
         ) from None
 
 

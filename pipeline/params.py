@@ -24,8 +24,9 @@ class Section(BaseModel):
 
 class DataParams(Section):
     source: str = Field(min_length=1)
-    """`digits` (1,797 handwritten digits from scikit-learn), or a folder of class folders.
-    A relative path starts at the project's home."""
+    """`digits` (1,797 handwritten digits from scikit-learn), a folder of class folders, or a
+    .csv or .parquet list with the columns path and label. A relative path starts at the
+    project's home."""
     min_per_class: int = Field(ge=1)
     """Readable images that a class needs before it can be split."""
     max_refused: float = Field(ge=0, le=1)
@@ -34,6 +35,8 @@ class DataParams(Section):
     """Largest file that is read, in MiB."""
     max_megapixels: float = Field(gt=0, le=500)
     """Largest image that is decoded, in millions of pixels."""
+    near_duplicate_distance: int = Field(ge=0, le=8)
+    """Bits by which the perceptual hashes (64 bits) of two near-duplicates differ at most."""
 
 
 class SplitParams(Section):
@@ -43,6 +46,23 @@ class SplitParams(Section):
     """Share of images that training is watched on, 0 to 0.5."""
     test: float = Field(gt=0, lt=0.5)
     """Share of images held out until a model is registered, 0 to 0.5."""
+    group_by: str
+    """What keeps images in one split: `auto` (the list's column `group` where there is one),
+    `column:NAME`, or `path:REGEX`, a regular expression over the original path whose first group,
+    or whole match, names the group. Each image is its own group otherwise."""
+
+    @field_validator("group_by")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        kind, _, what = value.partition(":")
+        if value != "auto" and (kind not in ("column", "path") or not what):
+            raise ValueError("must be auto, column:NAME or path:REGEX")
+        if kind == "path":
+            try:
+                re.compile(what)
+            except re.error as error:
+                raise ValueError(f"must be a regular expression: {error}") from None
+        return value
 
 
 class TrainParams(Section):

@@ -43,6 +43,11 @@ class Workspace:
         return self.dataset / "images"
 
     @property
+    def staging(self) -> Path:
+        """Where files of the snapshot are written before they are moved in; swept by ingest."""
+        return self.root / "data/.staging"
+
+    @property
     def catalogue(self) -> Path:
         return self.dataset / "catalogue.parquet"
 
@@ -57,6 +62,10 @@ class Workspace:
     @property
     def splits(self) -> Path:
         return self.root / "data/splits.parquet"
+
+    @property
+    def data_report(self) -> Path:
+        return self.root / "reports/data"
 
     @property
     def trained(self) -> Path:

@@ -88,11 +88,23 @@ def test_every_stage_depends_on_the_code_that_it_runs(graph):
     for stage in read_stages(ROOT / "dvc.yaml"):
         stated = {dep for dep in stage.deps if dep.startswith("pipeline/")}
         sealed = {"pipeline/errors.py", "pipeline/serving/__init__.py"}
-        needed = (sealed if stage.name == "export" else set()) | {
+        modules = {
             m.replace(".", "/") + ".py" for m in _code_of(graph, f"pipeline.stages.{stage.name}")
         }
+        needed = (sealed if stage.name == "export" else set()) | modules | _templates(modules)
         listing = "\n".join(f"      - {path}" for path in sorted(needed))
         assert stated == needed, f"dvc.yaml, deps of {stage.name}, should be:\n{listing}"
+
+
+def _templates(modules: set[str]) -> set[str]:
+    """A module's page, or style, lies beside it, under its name."""
+    beside = {str(Path(m).with_suffix(suffix)) for m in modules for suffix in (".html", ".css")}
+    return {path for path in beside if (ROOT / path).exists()}
+
+
+def test_every_template_belongs_to_a_module():
+    for path in [*ROOT.glob("pipeline/**/*.html"), *ROOT.glob("pipeline/**/*.css")]:
+        assert path.with_suffix(".py").exists(), path
 
 
 def _code_of(graph: grimp.ImportGraph, module: str) -> set[str]:

@@ -60,6 +60,14 @@ def fault_of(path: Path) -> ParamsError:
         pytest.param("data.source", 2024, id="number for a string"),
         pytest.param("data.source", "", id="empty string"),
         pytest.param("split.test", 0.5, id="half of all images for the test"),
+        pytest.param("split.group_by", "patient", id="group by nothing known"),
+        pytest.param("split.group_by", "auto:patient", id="auto of something"),
+        pytest.param("split.group_by", "column:", id="column without a name"),
+        pytest.param("split.group_by", "path:", id="path without an expression"),
+        pytest.param("split.group_by", "path:(", id="expression that is none"),
+        pytest.param("data.near_duplicate_distance", 11, id="near that is far"),
+        pytest.param("data.near_duplicate_distance", -1, id="nearer than equal"),
+        pytest.param("data.max_megapixels", 501, id="images larger than any"),
         pytest.param("train.momentum", -0.1, id="below the range"),
         pytest.param("train.learning_rate", float("nan"), id="not a number"),
         pytest.param("train.learning_rate", float("inf"), id="infinite"),
@@ -73,6 +81,13 @@ def test_one_fault_is_told_as_one_that_names_its_key(edited, key, value):
     error = fault_of(edited({key: value}))
     assert error.what == "params.yaml has 1 fault"
     assert error.where[0].startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize(
+    "group_by", ["auto", "column:patient", "column:a: b", r"path:patient(\d+)", "path:a:b"]
+)
+def test_every_way_to_group_images_is_taken(edited, group_by):
+    assert load_params(edited({"split.group_by": group_by})).split.group_by == group_by
 
 
 def test_many_faults_are_counted_and_three_are_shown(edited):

@@ -15,6 +15,10 @@ from pipeline.errors import DarkroomError, of_the_disk
 VERBS = {
     "run": ("pipeline.cli.run", "Take in, train, register, classify: everything, under Prefect"),
     "ingest": ("pipeline.cli.data", "Take the source's images in as a new dataset version"),
+    "data": (
+        "pipeline.cli.data",
+        "verify: hash it again and mend it; diff REV: what changed since",
+    ),
     "publish": ("pipeline.cli.models", "Complete this workspace's run in MLflow from its files"),
     "register": ("pipeline.cli.models", "Open the test split; register the model if it is new"),
     "classify": ("pipeline.cli.inference", "Classify what is new in the inbox by the champion"),

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline.cli.counting import open_bar
 from pipeline.training.loop import Epoch, Step
 
 
@@ -17,14 +16,7 @@ def watching(epochs: int) -> Iterator[Callable[[Step | Epoch], None]]:
     if not sys.stderr.isatty():
         yield lambda record: _line(record, epochs)
         return
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
+    with open_bar() as progress:
         bar = progress.add_task("training", total=None)
 
         def watch(record: Step | Epoch) -> None:

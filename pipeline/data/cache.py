@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.catalogue import SplitRow
+from pipeline.data.splits import SplitRow
 from pipeline.errors import DatasetError, UnreadableImage
 from pipeline.serving.images import Limits, to_square
 
-_UNLIMITED = Limits(bytes=2**40, pixels=2**40)
+UNLIMITED = Limits(bytes=2**40, pixels=2**40)
 """The snapshot's images passed their limits when they were taken in."""
 
 
@@ -33,11 +33,11 @@ def decode(images: Path, rows: Sequence[SplitRow], classes: Sequence[str], size:
 
     def fill(i: int) -> None:
         try:
-            pixels[i] = to_square(read_image(images, rows[i]), size, _UNLIMITED)
+            pixels[i] = to_square(read_image(images, rows[i]), size, UNLIMITED)
         except UnreadableImage as error:
             raise DatasetError(
                 "an image of the snapshot is damaged",
-                f"{images / rows[i].file} (from {rows[i].path})",
+                str(images / rows[i].file),
                 str(error),
                 mend="darkroom ingest",
             ) from None

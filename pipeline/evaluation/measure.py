@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.cache import read_image
-from pipeline.data.catalogue import SplitRow
+from pipeline.data.splits import SplitRow
 from pipeline.errors import DatasetError
 from pipeline.export.artefact import SealedClassifier, SealedPrediction
 from pipeline.metrics import Labels, Probabilities, class_indices
@@ -31,7 +31,7 @@ def measure(
         if answer.reason is not None:
             raise DatasetError(
                 f"the model refuses an image of the dataset: {answer.reason}",
-                f"{row.path}: {answer.detail}",
+                f"{row.file}: {answer.detail}",
                 mend="darkroom ingest, or exclude it in data/corrections/exclude.csv",
             )
     probabilities = np.array([answer.probabilities for answer in answers], np.float64)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.data.snapshot import read_regular
-from pipeline.data.sources import Entry, entries, printable
+from pipeline.data.folders import Entry, entries, printable
+from pipeline.data.reading import read_regular
 from pipeline.errors import StorageError, UnreadableImage
 from pipeline.export.artefact import SealedClassifier
 from pipeline.inference.predictions import Known, PredictionRow, model_folder, write_part
@@ -66,9 +66,9 @@ def find_new(inbox: Path, home: Path, known: Known) -> dict[str, list[NewFile]]:
     """
     found: dict[str, list[NewFile]] = defaultdict(list)
     for entry in entries(inbox):
-        new = _stat(entry, home)
+        new = _stat(entry, inbox, home)
         if new is not None and (new.path, new.bytes, new.modified_ns) not in known.states:
-            found[printable(entry.file.parent.relative_to(inbox))].append(new)
+            found[printable(str(Path(entry.relative).parent))].append(new)
     return dict(found)
 
 
@@ -186,15 +186,13 @@ def _row(read: _Read, answer: object | None, model: Model, now: str) -> Predicti
     )
 
 
-def _stat(entry: Entry, home: Path) -> NewFile | None:
+def _stat(entry: Entry, inbox: Path, home: Path) -> NewFile | None:
     """Return None for a file that went away since it was listed."""
-    try:
-        stat = entry.file.lstat()
-    except OSError:
+    if entry.stat is None:
         return None
-    file = entry.file
-    shown = printable(file.relative_to(home) if file.is_relative_to(home) else file)
-    return NewFile(shown, file, stat.st_size, stat.st_mtime_ns)
+    file = inbox / entry.relative
+    shown = printable(str(file.relative_to(home) if file.is_relative_to(home) else file))
+    return NewFile(shown, file, entry.stat.st_size, entry.stat.st_mtime_ns)
 
 
 def _write_part(folder: Path, number: int, rows: Sequence[PredictionRow]) -> None:

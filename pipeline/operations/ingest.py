@@ -5,33 +5,51 @@ in, then the catalogue that names them replaces the old one by rename, then what
 is swept out, then DVC is told. `split` refuses a snapshot that is between two of these.
 """
 
-import re
+import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+import PIL
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from pipeline.data.catalogue import (
-    Catalogue,
-    CatalogueRow,
-    Refusal,
-    write_catalogue,
-    write_quarantine,
-)
+from pipeline.data import appearance
+from pipeline.data.catalogue import Refusal, read_quarantine, write_catalogue, write_quarantine
+from pipeline.data.digits import DIGITS, write_digits_inbox
 from pipeline.data.limits import image_limits
-from pipeline.data.snapshot import resolve, take
-from pipeline.data.sources import DIGITS, entries, open_source, write_digits_inbox
-from pipeline.errors import Busy, SourceError
+from pipeline.data.records import (
+    RECORDS,
+    Record,
+    join,
+    names,
+    read_known,
+    records_of,
+    tabulate,
+    to_table,
+    unchanged,
+    write_known,
+)
+from pipeline.data.resolve import resolve
+from pipeline.data.snapshot import take
+from pipeline.data.sources import Source, open_source
+from pipeline.data.store import held, holds, move_in, sweep
+from pipeline.errors import SourceError
 from pipeline.graph import dataset_version
 from pipeline.operations.dvc import dvc
+from pipeline.operations.lock import dataset_lock
 from pipeline.params import DataParams, Params
+from pipeline.serving import images
 from pipeline.workspace import Home, Workspace
 
 _NOT_AN_IMAGE_FAULT = ("duplicate", "label_conflict")
 """Reasons of the quarantine that do not mean that a file could not be read."""
+
+Watch = Callable[[int, int], None]
+"""Is shown how many files have been read, of how many."""
 
 
 @dataclass(frozen=True)
@@ -40,57 +58,152 @@ class Ingested:
     images: int
     refused: Counter[str]
     """Lines of the quarantine by reason."""
+    read: int
+    """Files that were opened; the others are known to be as they were."""
 
 
-def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], None]) -> Ingested:
-    """Raises SourceError where the source cannot make a dataset; then nothing has changed."""
-    try:
-        with FileLock(workspace.root / ".dvc/tmp/darkroom-ingest.lock", timeout=0):
-            source = open_source(params.data.source, home)
-            return _ingest(workspace, home, params, source, say)
-    except Timeout:
-        raise Busy(
-            "another ingest is at work in this project", mend="wait until it is done"
-        ) from None
-
-
-def _ingest(
-    workspace: Workspace, home: Home, params: Params, source: Path, say: Callable[[str], None]
+def run(
+    workspace: Workspace,
+    home: Home,
+    params: Params,
+    say: Callable[[str], None],
+    watch: Watch = lambda done, of: None,
+    *,
+    rescan: bool = False,
 ) -> Ingested:
-    _refuse_foreign(workspace, source)
-    staging = workspace.root / "data/.staging"
-    shutil.rmtree(staging, ignore_errors=True)
-    limits = image_limits(params.data)
-    try:
-        records = list(take(entries(source), staging, workspace.images, limits))
-        rows, refusals = resolve(records)
-        _refuse_poor(len(records), rows, refusals, params.data)
-        _move_in(staging, workspace.images)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    write_quarantine(workspace.quarantine, refusals)
-    write_catalogue(workspace.catalogue, Catalogue(params.data.source, tuple(rows)))
-    _sweep(workspace, rows)
-    dvc(workspace, "add", "--quiet", "data/dataset")
-    if params.data.source == DIGITS:
+    """Take in what is new or changed; with *rescan*, read every file again.
+
+    Raises SourceError where the source cannot make a dataset; then nothing has changed.
+    """
+    with dataset_lock(workspace):
+        source = open_source(params.data.source, home)
+        _refuse_overlap(workspace.dataset, source.root)
+        ingested = _ingest(workspace, home, params.data, source, watch, rescan)
+    if source.name == DIGITS:
         inbox = home.inbox(params.model_name)
         if write_digits_inbox(inbox):
             say(f"laid down {len(list(inbox.iterdir()))} unlabelled digits in {inbox}")
-    ingested = Ingested(
-        version=dataset_version(workspace),
-        images=len(rows),
-        refused=Counter(refusal.reason for refusal in refusals),
-    )
     say(_describe(ingested))
     return ingested
 
 
+def _ingest(
+    workspace: Workspace,
+    home: Home,
+    params: DataParams,
+    source: Source,
+    watch: Watch,
+    rescan: bool,
+) -> Ingested:
+    memory = home.private / "ingest" / f"{_digest(str(source.root).encode())[:16]}.parquet"
+    settings = _settings(params)
+    limits = image_limits(params)
+    found = tabulate(source.entries(), source.columns, limits.bytes)
+    snapshot = held(workspace.dataset)
+    known, made = read_known(memory, settings, source.columns)
+    if rescan:
+        known = known.slice(0, 0)
+    place = _still_known(found, known, snapshot)
+    is_new = pc.and_(pc.is_null(place), pc.is_null(found["found_reason"]))
+    new = found.filter(is_new)
+    is_same = not len(new) and found.equals(known.select(found.schema.names))
+    if is_same and made == _made(workspace):
+        return _as_it_is(workspace)
+    staging = workspace.staging
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        taken = take(names(new), source.root, staging, workspace.images, limits)
+        records = to_table(_watched(taken, len(new), watch), RECORDS)
+        known = join(found, _in_order(records_of(known), place, records, is_new))
+        catalogue, refusals = resolve(known)
+        _refuse_poor(len(found), catalogue, refusals, params)
+        move_in(staging, workspace.images)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    write_quarantine(workspace.quarantine, refusals)
+    write_catalogue(workspace.catalogue, catalogue, source.name)
+    sweep(workspace.dataset, snapshot, catalogue["file"])
+    dvc(workspace, "add", "--quiet", "data/dataset")
+    write_known(memory, known, settings, _made(workspace))
+    return Ingested(
+        version=dataset_version(workspace),
+        images=len(catalogue),
+        refused=Counter(refusal.reason for refusal in refusals),
+        read=len(new),
+    )
+
+
+def _still_known(found: pa.Table, known: pa.Table, snapshot: pa.Table) -> pa.Array:
+    """Return, for each file of *found*, its row in *known*; null where it must be read: it is new
+    or changed, or the snapshot has lost its copy."""
+    place = unchanged(found, known)
+    is_held = holds(snapshot, known["file"], known["known_size"])
+    return pc.if_else(pc.fill_null(is_held, True).take(place), place, None).combine_chunks()
+
+
+def _in_order(
+    known: pa.Table, place: pa.Array, records: pa.Table, is_new: pa.ChunkedArray
+) -> pa.Table:
+    """Return a record for each file found: the one of *place*, or the next of *records*."""
+    number = pc.cumulative_sum(pc.cast(is_new, pa.int64()))
+    fresh = pc.add(number, len(known) - 1)
+    order = pc.if_else(is_new, fresh, pc.cast(place, pa.int64()))
+    return pa.concat_tables([known, records]).take(order)
+
+
+def _watched(records: Iterable[Record], of: int, watch: Watch) -> Iterator[Record]:
+    for done, record in enumerate(records, 1):
+        yield record
+        watch(done, of)
+
+
+def _settings(params: DataParams) -> str:
+    """What decides about a file besides its bytes: with other limits or another decoder, what is
+    remembered of it says nothing."""
+    code = [Path(module.__file__ or "").read_bytes() for module in (images, appearance)]
+    limits = f"{params.max_megabytes} {params.max_megapixels} Pillow {PIL.__version__}"
+    return _digest(limits.encode(), *code)
+
+
+def _made(workspace: Workspace) -> str:
+    """What an ingest leaves behind, in a word: if it is still so, nothing has been touched."""
+    files = (workspace.catalogue, workspace.quarantine, workspace.dataset_dvc)
+    return _digest(*(path.read_bytes() if path.is_file() else b"" for path in files))
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+def _as_it_is(workspace: Workspace) -> Ingested:
+    return Ingested(
+        version=dataset_version(workspace),
+        images=pq.read_metadata(workspace.catalogue).num_rows,
+        refused=Counter(refusal.reason for refusal in read_quarantine(workspace.quarantine)),
+        read=0,
+    )
+
+
+def _refuse_overlap(dataset: Path, source: Path) -> None:
+    if dataset.is_symlink():
+        raise SourceError(
+            "data/dataset is a link", f"to {dataset.resolve()}", mend="remove the link"
+        )
+    inside, around = source.resolve(), dataset.resolve()
+    if inside.is_relative_to(around) or around.is_relative_to(inside):
+        raise SourceError(
+            "the source and the project's own data/dataset lie in one another",
+            f"source: {inside}",
+            mend="put the images into a folder outside data/dataset, and name that",
+        )
+
+
 def _refuse_poor(
-    files: int, rows: list[CatalogueRow], refusals: list[Refusal], params: DataParams
+    files: int, catalogue: pa.Table, refusals: list[Refusal], params: DataParams
 ) -> None:
     unreadable = [r for r in refusals if r.reason not in _NOT_AN_IMAGE_FAULT]
     examples = [f"{r.path}: {r.reason}" for r in unreadable]
-    if not rows:
+    if not len(catalogue):
         raise SourceError(
             f"the source {params.source} has no readable image among {files} files",
             *examples[:3],
@@ -102,7 +215,11 @@ def _refuse_poor(
             *examples[:3],
             mend=f"look at them, or raise data.max_refused ({params.max_refused}) in params.yaml",
         )
-    counts = Counter(row.label for row in rows if row.label is not None)
+    counts = {
+        row["values"]: row["counts"]
+        for row in pc.value_counts(catalogue["label"]).to_pylist()
+        if row["values"] is not None
+    }
     if len(counts) < 2:
         raise SourceError(
             f"{params.source} has images of {len(counts)} class; there must be two or more",
@@ -120,58 +237,8 @@ def _refuse_poor(
         )
 
 
-def _move_in(staging: Path, images: Path) -> None:
-    """By rename: a file of the snapshot may share its bytes with DVC's cache, by a hard link."""
-    images.mkdir(parents=True, exist_ok=True)
-    for staged in sorted(staging.glob("*/*")):
-        target = images / staged.relative_to(staging)
-        target.parent.mkdir(exist_ok=True)
-        staged.replace(target)
-
-
-def _sweep(workspace: Workspace, rows: list[CatalogueRow]) -> None:
-    """Remove what the catalogue does not name; DVC's cache keeps older versions."""
-    named = {workspace.images / row.file for row in rows}
-    for path in _ours(workspace):
-        if path not in named:
-            path.unlink()
-    for folder in workspace.images.iterdir():
-        if not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def _ours(workspace: Workspace) -> list[Path]:
-    """What an ingest may have left in the snapshot, finished or not, the two tables apart."""
-    images = [p for p in workspace.images.glob("??/*") if re.fullmatch("[0-9a-f]{64}", p.stem)]
-    return [*images, *workspace.dataset.glob(".*.parquet.*"), *workspace.dataset.glob(".*.csv.*")]
-
-
-def _refuse_foreign(workspace: Workspace, source: Path) -> None:
-    """The snapshot is ingest's own: it is swept, so that nobody else's file may lie in it."""
-    dataset = workspace.dataset
-    if dataset.is_symlink():
-        raise SourceError(
-            "data/dataset is a link", f"to {dataset.resolve()}", mend="remove the link"
-        )
-    inside, around = source.resolve(), dataset.resolve()
-    if inside.is_relative_to(around) or around.is_relative_to(inside):
-        raise SourceError(
-            "the source and the project's own data/dataset lie in one another",
-            f"source: {inside}",
-            mend="put the images into a folder outside data/dataset, and name that",
-        )
-    ours = {*_ours(workspace), workspace.catalogue, workspace.quarantine}
-    foreign = [p for p in dataset.rglob("*") if not p.is_dir() and p not in ours]
-    if foreign:
-        raise SourceError(
-            f"data/dataset holds {len(foreign)} files that no ingest put there",
-            *map(str, foreign[:3]),
-            mend="move them out of data/dataset; images belong into the source",
-        )
-
-
 def _describe(ingested: Ingested) -> str:
     refused = ", ".join(f"{count} {reason}" for reason, count in sorted(ingested.refused.items()))
-    return f"dataset {ingested.version[:12]}: {ingested.images} images" + (
-        f"; set aside: {refused} (data/dataset/quarantine.csv)" if refused else ""
-    )
+    return (
+        f"dataset {ingested.version[:12]}: {ingested.images} images, {ingested.read} files read"
+    ) + (f"; set aside: {refused} (data/dataset/quarantine.csv)" if refused else "")

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from pipeline.cards import read_card
-from pipeline.data.catalogue import Splits, read_splits
+from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import ArtefactError, ProjectError, RegistryError
 from pipeline.evaluation.gate import judge
 from pipeline.evaluation.measure import Measured, measure

@@ -6,12 +6,15 @@ named here are tried, limits are checked before pixels are decoded, truncated da
 
 import io
 import re
+import threading
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.WebPImagePlugin import WebPImageFile
 
 from ..errors import UnreadableImage
 
@@ -25,9 +28,33 @@ EXTENSIONS = {
 }
 """Formats that are tried, by content, and the extension of each."""
 
+_PICTURE = 256
+_LARGE = 4_000_000
+_BAND = 1_000_000
+_ONE_LARGE = threading.Lock()
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_MOST_SCANS = 100
+"""Ten are usual in a progressive JPEG; 1,000 over 12 megapixels take 7 seconds."""
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
+"""What begins a segment of a JPEG: all but escaped data, restarts and padding."""
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF's orientation."""
+_SIDEWAYS = (5, 6, 7, 8)
 
 # What Pillow has to say about other people's files is no news to who runs this
 warnings.filterwarnings("ignore", module=r"PIL\.")
+# What is freed in pieces of 16 MiB, Pillow's own choice, stays with the C library: with threads,
+# 300 MB and more. Larger ones go back to the system at once
+Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -37,7 +64,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class ImageInfo:
+class Inspected:
     format: str
     """A key of EXTENSIONS."""
     width: int
@@ -45,24 +72,25 @@ class ImageInfo:
     height: int
     mode: str
     """Pillow's, as stored in the file: L, RGB, RGBA, I;16, ..."""
+    picture: Image.Image
+    """RGB, upright; a large image's is smaller, its shorter side 256 pixels or more."""
 
 
-def inspect(data: bytes, limits: Limits) -> ImageInfo:
-    """Decode *data* in full and say what it is; raise UnreadableImage."""
+def inspect(data: bytes, limits: Limits) -> Inspected:
+    """Read *data* to its last pixel and say what it is; raise UnreadableImage."""
     with _open(data, limits) as image:
         stored_format, mode = _known_format(image), image.mode
-        upright = _decode(image)
-    return ImageInfo(stored_format, upright.width, upright.height, mode)
+        width, height = image.size
+        picture = _decode(image, _PICTURE)
+        if _orientation(image) in _SIDEWAYS:
+            width, height = height, width
+    return Inspected(stored_format, width, height, mode, picture)
 
 
 def to_square(data: bytes, size: int, limits: Limits) -> npt.NDArray[np.uint8]:
-    """Return the centre square of *data* as (size, size, 3) RGB, upright; raise UnreadableImage.
-
-    A large JPEG is decoded at a fraction of its resolution (DCT scaling), never below 2 × size.
-    """
+    """Return the centre square of *data* as (size, size, 3) RGB, upright; raise UnreadableImage."""
     with _open(data, limits) as image:
-        image.draft(None, (2 * size, 2 * size))
-        rgb = _decode(image)
+        rgb = _decode(image, 2 * size)
     side = min(rgb.size)
     left, top = (rgb.width - side) / 2, (rgb.height - side) / 2
     square = rgb.resize(
@@ -86,12 +114,40 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
         raise UnreadableImage("not_an_image", f"none of {', '.join(EXTENSIONS)}") from None
     except Exception as error:  # Pillow's parsers raise anything on hostile bytes
         raise UnreadableImage("not_an_image", _first_line(error)) from None
-    if image.width * image.height > limits.pixels:
+    width, height = image.size
+    if width * height > limits.pixels:
+        raise _too_many(f"{width} x {height}", limits)
+    if image.format == "TIFF" and (tile := _tile(image)) > limits.pixels:
+        raise _too_many(f"{width} x {height} in a tile of {tile} pixels", limits)
+    if _known_format(image) == "JPEG" and (scans := _scans(data)) > _MOST_SCANS:
         raise UnreadableImage(
-            "too_many_pixels",
-            f"{image.width} x {image.height}; at most {limits.pixels} are decoded",
+            "too_many_scans", f"{scans} over the same picture; at most {_MOST_SCANS} are decoded"
         )
     return image
+
+
+def _too_many(pixels: str, limits: Limits) -> UnreadableImage:
+    return UnreadableImage("too_many_pixels", f"{pixels}; at most {limits.pixels} are decoded")
+
+
+def _tile(image: Image.Image) -> int:
+    """A TIFF's tile is held whole, however little of it lies in the picture."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    try:
+        return int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
+    except Exception:  # a tag holds what its type lets it hold
+        raise UnreadableImage("damaged", "its tiles have no size") from None
+
+
+def _scans(data: bytes) -> int:
+    """Count the scans of a JPEG's first picture: each goes over all of it, and costs 26 bytes."""
+    count = position = 0
+    while (marker := _MARKER.search(data, position)) and marker[0] != _END_OF_IMAGE:
+        count += marker[0] == _START_OF_SCAN
+        position = marker.end()
+        if marker[0] != _START_OF_IMAGE:
+            position += int.from_bytes(data[position : position + 2], "big")
+    return count
 
 
 def _known_format(image: Image.Image) -> str:
@@ -99,34 +155,85 @@ def _known_format(image: Image.Image) -> str:
     return "JPEG" if image.format == "MPO" else str(image.format)
 
 
-def _decode(image: Image.Image) -> Image.Image:
-    """Return *image* upright, as RGB."""
-    try:
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
-    except Exception as error:  # as above: a decoder may raise anything on hostile bytes
-        raise UnreadableImage("damaged", _first_line(error)) from None
+def _decode(image: Image.Image, least: int) -> Image.Image:
+    """Read all of *image*; return it upright, as RGB, at a fraction of its size where its shorter
+    side stays *least* pixels or more.
+
+    A JPEG is decoded at that fraction (DCT scaling); any other large image is converted in bands,
+    so that nothing but its stored pixels is ever whole in memory.
+    """
+    with _turn(image):
+        try:
+            image.draft(None, (least, least))
+            if isinstance(image, WebPImageFile):
+                image.__class__ = _LeanWebP
+            image.load()
+            return _upright(_shrink(image, max(1, min(image.size) // least)), _orientation(image))
+        except Exception as error:  # as above: a decoder may raise anything on hostile bytes
+            raise UnreadableImage("damaged", _first_line(error)) from None
+        finally:
+            image.close()  # while it is still this one's turn
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return *image* as RGB: transparency over white, 16 bits scaled, never clipped."""
+def _turn(image: Image.Image) -> AbstractContextManager[object]:
+    """Large images are decoded one at a time, so that threads do not add up their memory."""
+    return _ONE_LARGE if image.width * image.height > _LARGE else nullcontext()
+
+
+class _LeanWebP(WebPImageFile):
+    """Pillow's reader keeps two canvases while it copies a third into a fourth: this lets them go
+    when the third is made, 200 MB each at 50 megapixels."""
+
+    def load_prepare(self) -> None:
+        self._decoder = None
+        super().load_prepare()
+
+
+def _shrink(image: Image.Image, factor: int) -> Image.Image:
+    """Return *image* as RGB, each *factor* × *factor* pixels averaged to one."""
+    to_8_bit = _scale_to_8_bit(image)
+    rows = max(1, _BAND // (image.width * factor)) * factor
+    if rows >= image.height:
+        return _to_rgb(image, to_8_bit).reduce(factor)
+    small = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        small.paste(_to_rgb(band, to_8_bit).reduce(factor), (0, top // factor))
+    return small
+
+
+def _to_rgb(image: Image.Image, to_8_bit: float) -> Image.Image:
+    """Return *image* as RGB: transparency over white, deeper greys scaled, never clipped."""
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
+        with np.errstate(invalid="ignore"):  # not every bit pattern is a number
+            grey = np.nan_to_num(np.asarray(image).astype(np.float64)) * to_8_bit
+        return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _to_8_bit(grey: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    """Scale 16-bit integers by 257, and floats (0 to 1, else 0 to 255) to bytes."""
-    values = np.nan_to_num(grey.astype(np.float64))
-    if np.issubdtype(grey.dtype, np.floating):
-        scaled = values * 255 if values.max(initial=0) <= 1 else values
-    else:
-        scaled = values / 257
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+def _scale_to_8_bit(image: Image.Image) -> float:
+    """What the values of a deep grey image are multiplied by: 16-bit integers, or floats from
+    0 to 1 or else 0 to 255."""
+    if image.mode != "F":
+        return 1 / 257
+    highest = np.fmax.reduce(np.asarray(image), axis=None, initial=0)  # passes NaN by
+    return 255 if highest <= 1 else 1
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a broken note beside whole pixels
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def _first_line(error: Exception) -> str:

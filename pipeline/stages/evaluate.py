@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from pipeline.cards import read_card, write_card
-from pipeline.data.catalogue import read_splits
+from pipeline.data.splits import read_splits
 from pipeline.evaluation.measure import measure
 from pipeline.evaluation.plots import draw_confusion_matrix
 from pipeline.export.artefact import open_artefact

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from pipeline.cards import read_card, write_card
 from pipeline.data.cache import read_image
-from pipeline.data.catalogue import read_splits
 from pipeline.data.limits import image_limits
+from pipeline.data.splits import read_splits
 from pipeline.errors import ArtefactError, DatasetError
 from pipeline.export.artefact import open_artefact, seal
 from pipeline.export.onnx import to_onnx

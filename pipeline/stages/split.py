@@ -1,14 +1,20 @@
-"""data/dataset → data/splits.parquet: each image's split, a person's corrections applied."""
+"""data/dataset → data/splits.parquet: each image's split, a person's corrections applied.
+
+And reports/data: what the dataset looks like.
+"""
 
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.data.catalogue import Catalogue, read_catalogue, read_corrections, write_splits
-from pipeline.data.split import USED, check_corrections, split
+from pipeline.data.catalogue import Catalogue, read_catalogue, read_quarantine
+from pipeline.data.corrections import read_corrections
+from pipeline.data.report import describe, glance, write_report
+from pipeline.data.split import split, unknown
+from pipeline.data.splits import LEFT_OUT, USED, write_splits
 from pipeline.errors import DatasetError
 from pipeline.params import Params
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, fresh
 
 
 def run(workspace: Workspace, params: Params, say: Callable[[str], None]) -> None:
@@ -16,23 +22,19 @@ def run(workspace: Workspace, params: Params, say: Callable[[str], None]) -> Non
     catalogue = read_catalogue(workspace.catalogue)
     _refuse_other_source(catalogue, params.data.source)
     _refuse_other_images(catalogue, workspace.images)
-    excluded, relabelled = _corrections(workspace.corrections)
-    for sha256 in check_corrections(catalogue, [*excluded, *relabelled]):
+    corrections = read_corrections(workspace.corrections)
+    for sha256 in unknown(catalogue, [*corrections.excluded, *corrections.relabelled]):
         say(f"correction of {sha256[:12]}... ignored: no such image in the dataset")
-    splits = split(catalogue, params.split, excluded, relabelled)
+    distance = params.data.near_duplicate_distance
+    splits = split(catalogue, params.split, distance, corrections)
     workspace.splits.parent.mkdir(parents=True, exist_ok=True)
     write_splits(workspace.splits, splits)
+    report = describe(catalogue, splits, read_quarantine(workspace.quarantine), distance)
+    out = fresh(workspace.data_report)
+    write_report(out / "index.html", report, workspace.images)
+    (out / "summary.md").write_text(glance(report), encoding="utf-8")
     counts = Counter(row.split for row in splits.rows)
-    say(", ".join(f"{name} {counts[name]}" for name in (*USED, "left_out")))
-
-
-def _corrections(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    exclude = read_corrections(folder / "exclude.csv", ("sha256", "reason"))
-    relabel = read_corrections(folder / "relabel.csv", ("sha256", "label", "reason"))
-    return (
-        {row["sha256"]: row["reason"] for row in exclude},
-        {row["sha256"]: row["label"] for row in relabel},
-    )
+    say(", ".join(f"{name} {counts[name]}" for name in (*USED, LEFT_OUT)))
 
 
 def _refuse_other_source(catalogue: Catalogue, source: str) -> None:

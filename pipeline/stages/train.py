@@ -17,7 +17,7 @@ from safetensors.torch import save
 
 from pipeline.cards import write_card
 from pipeline.data.cache import decode
-from pipeline.data.catalogue import SplitRow, Splits, read_splits
+from pipeline.data.splits import SplitRow, Splits, read_splits
 from pipeline.errors import TrainingError
 from pipeline.graph import stage_key
 from pipeline.params import Params

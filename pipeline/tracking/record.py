@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cards import read_card
-from pipeline.data.catalogue import Splits, read_splits
-from pipeline.data.split import USED
+from pipeline.data.catalogue import read_source
+from pipeline.data.splits import LEFT_OUT, USED, Splits, read_splits
 from pipeline.errors import DarkroomError, ProjectError
 from pipeline.export.artefact import serving_digest
 from pipeline.graph import dataset_version
@@ -53,12 +53,13 @@ def starting_record(
 ) -> RunRecord:
     """What is known when training begins: the two cards are not written yet."""
     splits = read_splits(workspace.splits)
+    source = read_source(workspace.catalogue)
     return RunRecord(
         training_key=origin["training_key"],
         export_key=None,
-        dataset=_dataset(workspace, splits),
+        dataset=_dataset(workspace, splits, source),
         code=code_state(workspace.root),
-        params=_training_params(card, origin, splits),
+        params=_training_params(card, origin, splits, source),
     )
 
 
@@ -82,6 +83,7 @@ def _read_record(workspace: Workspace, final: bool) -> RunRecord:
     trained = read_card(workspace.trained / "card.json")
     origin = read_card(workspace.training_report / "card.json")
     splits = read_splits(workspace.splits)
+    source = read_source(workspace.catalogue)
     artefacts = {
         "params.yaml": workspace.params,
         "data/dataset.dvc": workspace.dataset_dvc,
@@ -90,9 +92,12 @@ def _read_record(workspace: Workspace, final: bool) -> RunRecord:
         "training/card.json": workspace.trained / "card.json",
         "training/epochs.csv": workspace.trained / "epochs.csv",
     }
+    page = workspace.data_report / "index.html"
+    if page.exists():  # a workspace of an older Darkroom has none
+        artefacts["data/index.html"] = page
     if final and workspace.dvc_lock.exists():
         artefacts["dvc.lock"] = workspace.dvc_lock
-    params = _training_params(trained, origin, splits)
+    params = _training_params(trained, origin, splits, source)
     metrics = _epoch_metrics(workspace.trained / "epochs.csv")
     metrics.append(("best_epoch", 0, float(trained["best_epoch"])))
     tags: dict[str, str] = {}
@@ -111,7 +116,7 @@ def _read_record(workspace: Workspace, final: bool) -> RunRecord:
     return RunRecord(
         training_key=origin["training_key"],
         export_key=exported["export_key"] if exported else None,
-        dataset=_dataset(workspace, splits),
+        dataset=_dataset(workspace, splits, source),
         code=code_state(workspace.root),
         params=params,
         tags=tags,
@@ -132,12 +137,12 @@ def _epoch_metrics(path: Path) -> list[tuple[str, int, float]]:
 
 
 def _training_params(
-    card: Mapping[str, Any], origin: Mapping[str, Any], splits: Splits
+    card: Mapping[str, Any], origin: Mapping[str, Any], splits: Splits, source: str
 ) -> dict[str, str]:
     return {
         **{f"train.{key}": str(value) for key, value in origin["params"].items()},
         **{f"split.{key}": str(getattr(splits, key)) for key in ("seed", "validation", "test")},
-        "data.source": splits.source,
+        "data.source": source,
         "device": origin["device"],
         "architecture": card["architecture"],
         "image_size": str(card["image_size"]),
@@ -146,14 +151,14 @@ def _training_params(
     }
 
 
-def _dataset(workspace: Workspace, splits: Splits) -> DatasetRecord:
+def _dataset(workspace: Workspace, splits: Splits, source: str) -> DatasetRecord:
     counts = Counter((row.split, row.label or "") for row in splits.rows)
     by_split = {name: {label: counts[name, label] for label in splits.classes} for name in USED}
-    left_out = len(splits.of("left_out"))
+    left_out = len(splits.of(LEFT_OUT))
     return DatasetRecord(
-        name=Path(splits.source).name,
+        name=Path(source).name,
         digest=dataset_version(workspace),
-        source=splits.source,
+        source=source,
         profile={"images": len(splits.rows), "left_out": left_out, **by_split},
     )
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data.cache import decode, read_image
-from pipeline.data.catalogue import SplitRow
+from pipeline.data.splits import SplitRow
 from pipeline.errors import DatasetError
 
 CLASSES = ("cat", "dog")
@@ -21,7 +21,7 @@ def rows(tmp_path: Path) -> list[SplitRow]:
         file = f"{shade}.png"
         Image.new("L", (9, 7), shade).save(tmp_path / file)
         label = CLASSES[shade % 2]
-        made.append(SplitRow(f"{shade:064d}", file, f"{label}/{file}", label, 9, 7, "train", None))
+        made.append(SplitRow(f"{shade:064d}", file, label, 9, 7, "train", None, None))
     return made
 
 

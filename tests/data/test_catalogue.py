@@ -1,33 +1,33 @@
 """The tables come back as they were written; a damaged one is a named error."""
 
-import csv
 import os
 from dataclasses import replace
 
+import catalogues
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.data.catalogue import (
     Catalogue,
-    CatalogueRow,
     Refusal,
-    SplitRow,
-    Splits,
     read_catalogue,
-    read_corrections,
-    read_splits,
-    write_catalogue,
+    read_quarantine,
+    read_source,
     write_quarantine,
-    write_splits,
 )
+from pipeline.data.corrections import read_lines as read_corrections
+from pipeline.data.splits import SplitRow, Splits, read_splits, write_splits
 from pipeline.errors import DatasetError
 
 SHA = "0" * 64
-ROW = CatalogueRow(SHA, f"00/{SHA}.png", "cat/a.png", "cat", 100, 8, 6, "L")
-CATALOGUE = Catalogue("photos", (ROW, replace(ROW, sha256="1" * 64, label=None, path="猫/\\xff")))
-SPLIT_ROW = SplitRow(SHA, ROW.file, ROW.path, "cat", 8, 6, "train", None)
+ROW = catalogues.row("a")
+ROWS = [
+    ROW,
+    catalogues.row("b", None, path="猫/\\xff", copies=("cat/b.png", "dog/b.png")),
+    catalogues.row("c", phash="0123456789abcdef", brightness=1 / 3),
+]
+SPLIT_ROW = SplitRow(SHA, ROW.file, "cat", 8, 6, "train", None, None)
 SPLITS = Splits(
-    "photos",
     (SPLIT_ROW, replace(SPLIT_ROW, label=None, split="left_out", reason="label_conflict")),
     seed=-3,
     validation=0.1,
@@ -37,8 +37,15 @@ RELABEL = ("sha256", "label", "reason")
 
 
 def test_a_catalogue_comes_back_as_it_was_written(tmp_path):
-    write_catalogue(tmp_path / "catalogue.parquet", CATALOGUE)
-    assert read_catalogue(tmp_path / "catalogue.parquet") == CATALOGUE
+    catalogues.write(tmp_path / "catalogue.parquet", ROWS, "photos")
+    assert read_catalogue(tmp_path / "catalogue.parquet") == Catalogue("photos", tuple(ROWS))
+    assert read_source(tmp_path / "catalogue.parquet") == "photos"
+
+
+def test_what_a_list_says_comes_back_with_its_rows(tmp_path):
+    rows = [replace(ROW, columns=values) for values in ({"day": "1"}, {"day": None})]
+    catalogues.write(tmp_path / "catalogue.parquet", rows)
+    assert read_catalogue(tmp_path / "catalogue.parquet").rows == tuple(rows)
 
 
 def test_splits_come_back_with_what_they_were_made_from(tmp_path):
@@ -47,28 +54,28 @@ def test_splits_come_back_with_what_they_were_made_from(tmp_path):
 
 
 def test_tables_without_a_row_come_back(tmp_path):
-    write_catalogue(tmp_path / "catalogue.parquet", Catalogue("photos", ()))
+    catalogues.write(tmp_path / "catalogue.parquet", [])
     write_splits(tmp_path / "splits.parquet", replace(SPLITS, rows=()))
     assert read_catalogue(tmp_path / "catalogue.parquet").rows == ()
     assert read_splits(tmp_path / "splits.parquet").rows == ()
 
 
 def test_equal_catalogues_are_equal_files(tmp_path):
-    write_catalogue(tmp_path / "one.parquet", CATALOGUE)
-    write_catalogue(tmp_path / "other.parquet", Catalogue("photos", tuple(CATALOGUE.rows)))
+    catalogues.write(tmp_path / "one.parquet", ROWS)
+    catalogues.write(tmp_path / "other.parquet", list(ROWS))
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "other.parquet").read_bytes()
 
 
 def test_writing_again_leaves_a_hard_link_of_the_old_table_whole(tmp_path):
     """DVC's cache holds such links: a table written in place would change an older version."""
     table, quarantine = tmp_path / "catalogue.parquet", tmp_path / "quarantine.csv"
-    write_catalogue(table, CATALOGUE)
+    catalogues.write(table, ROWS)
     write_quarantine(quarantine, [])
     kept = {}
     for path in (table, quarantine):
         os.link(path, tmp_path / f"{path.name}.link")
         kept[path] = path.read_bytes()
-    write_catalogue(table, Catalogue("other", ()))
+    catalogues.write(table, [], "other")
     write_quarantine(quarantine, [Refusal("cat/a", "empty", "no bytes")])
     for path, before in kept.items():
         assert (tmp_path / f"{path.name}.link").read_bytes() == before != path.read_bytes()
@@ -76,11 +83,15 @@ def test_writing_again_leaves_a_hard_link_of_the_old_table_whole(tmp_path):
 
 
 def _write_both(folder):
-    write_catalogue(folder / "catalogue.parquet", CATALOGUE)
+    catalogues.write(folder / "catalogue.parquet", ROWS)
     write_splits(folder / "splits.parquet", SPLITS)
 
 
-READERS = [("catalogue.parquet", read_catalogue), ("splits.parquet", read_splits)]
+READERS = [
+    ("catalogue.parquet", read_catalogue),
+    ("catalogue.parquet", read_source),
+    ("splits.parquet", read_splits),
+]
 
 
 @pytest.mark.parametrize(("name", "read"), READERS)
@@ -133,8 +144,7 @@ def test_a_quarantine_holds_any_name(tmp_path):
         Refusal("猫/é", "not_a_file", "a\tb"),
     ]
     write_quarantine(tmp_path / "quarantine.csv", refusals)
-    with (tmp_path / "quarantine.csv").open(newline="", encoding="utf-8") as lines:
-        assert [Refusal(**row) for row in csv.DictReader(lines)] == refusals
+    assert read_quarantine(tmp_path / "quarantine.csv") == refusals
 
 
 @pytest.mark.parametrize(

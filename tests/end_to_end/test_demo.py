@@ -79,6 +79,8 @@ def test_one_run_shows_the_training_and_what_came_of_it(demo, client):
     assert dataset.dataset.digest in demo.workspace.dataset_dvc.read_text()
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert names == {"params.yaml", "dvc.lock", "data", "training", "evaluation"}
+    shown = {item.path for item in client.list_artifacts(run.info.run_id, "data")}
+    assert shown == {"data/dataset.dvc", "data/splits.parquet", "data/index.html"}
     assert (
         run.data.tags["mlflow.source.git.commit"]
         == demo.run("git", "rev-parse", "HEAD").stdout.strip()

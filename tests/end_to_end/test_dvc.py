@@ -7,7 +7,7 @@ import shutil
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.data.catalogue import read_splits
+from pipeline.data.splits import read_splits
 
 pytestmark = pytest.mark.xdist_group("dvc")
 

@@ -5,13 +5,14 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import catalogues
 import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
 from worlds import World, make_world
 
-from pipeline.data.catalogue import Catalogue, CatalogueRow, read_catalogue, write_catalogue
+from pipeline.data.catalogue import CatalogueRow, read_catalogue
 from pipeline.errors import Busy, SourceError
 from pipeline.graph import dataset_version
 from pipeline.operations.ingest import Ingested, run
@@ -84,7 +85,7 @@ def test_an_unchanged_source_keeps_the_version_and_the_files(world):
 
 def test_an_unchanged_source_with_a_file_that_is_no_image_keeps_the_version(world):
     """The first ingest is another process, as it is on every night."""
-    (world.root / "source/cat/Thumbs.db").write_bytes(b"no image")
+    (world.root / "source/cat/notes.txt").write_bytes(b"no image")
     world.run("darkroom", "ingest")
     before = dataset_version(world.workspace)
     assert ingest(world).version == before
@@ -211,7 +212,7 @@ def _conflicts_only(source: Path) -> None:
     ("lay", "what"),
     [
         pytest.param(lambda source: None, "source is missing", id="missing"),
-        pytest.param(lambda source: source.touch(), "source is not a folder", id="a file"),
+        pytest.param(lambda source: source.touch(), "neither a folder nor a list", id="a file"),
         pytest.param(lambda source: source.mkdir(), "source has no class folder", id="empty"),
         pytest.param(
             lambda source: write_image(source / "a.png", 0),
@@ -248,9 +249,9 @@ def test_a_bad_source_is_a_named_error_and_changes_nothing(tmp_path, params, lay
 
 
 def lay_snapshot(world: World) -> None:
-    row = CatalogueRow("a" * 64, f"aa/{'a' * 64}.png", "cat/a.png", "cat", 1, 4, 4, "L")
+    row = catalogues.row("a")
     write_image(world.workspace.images / row.file, 0)
-    write_catalogue(world.workspace.catalogue, Catalogue("source", (row,)))
+    catalogues.write(world.workspace.catalogue, [row], "source")
     world.workspace.dataset_dvc.write_text("outs:\n- md5: abc.dir\n  path: dataset\n")
 
 

@@ -5,16 +5,19 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hostile import jpeg_of_scans, tiff
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.errors import UnreadableImage
+from pipeline.serving import images
 from pipeline.serving.images import EXTENSIONS, Limits, inspect, to_square
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # pytest shows what the module hides
@@ -173,6 +176,31 @@ def test_an_image_over_the_pixel_limit_is_refused_and_one_at_it_is_not():
 @pytest.mark.parametrize("side", [50_000, 10_000, 7_072])
 def test_a_bomb_is_refused_before_a_pixel_is_decoded(side):
     assert refusal(claim(side)).reason == "too_many_pixels"
+
+
+def test_a_tile_is_held_whole_and_so_counts_whole():
+    """A megabyte in one tile of a small picture was a gigabyte and a half in memory."""
+    pixels = zlib.compress(bytes(256 * 256))
+    assert inspect(tiff(100, 100, 256, pixels), LIMITS).width == 100
+    assert refusal(tiff(100, 100, 40_000, pixels)).reason == "too_many_pixels"
+    assert refusal(tiff(100, 100, 256, pixels), Limits(pixels=200 * 200)).reason == (
+        "too_many_pixels"
+    )
+
+
+@pytest.mark.parametrize("scans", [91, 50_000])
+def test_a_jpeg_that_is_drawn_over_and_over_is_refused(scans):
+    """Ten scans are its own; a megabyte of the others kept a core busy for five minutes."""
+    assert refusal(jpeg_of_scans((4000, 3000), scans)).reason == "too_many_scans"
+
+
+def test_scans_of_another_picture_in_the_same_file_do_not_count():
+    """A thumbnail's, a second picture's, or what a phone appends: a film."""
+    inspect(jpeg_of_scans((40, 24), 90), LIMITS)
+    film = encode(Image.fromarray(NOISE), "JPEG") + b"\xff\xda\0\2" * 1000
+    assert inspect(film, LIMITS).width == 40
+    thumbnail = WHOLE["JPEG"][:2] + b"\xff\xe2\x0f\xa2" + b"\xff\xda\0\2" * 1000
+    assert inspect(thumbnail + WHOLE["JPEG"][2:], LIMITS).width == 40
 
 
 def test_no_picture_makes_the_terminal_show_a_warning_of_python(tmp_path):
@@ -352,3 +380,142 @@ def test_a_large_jpeg_looks_the_same_as_without_the_shortcut():
     photo = Image.fromarray(np.stack([waves, x / 4, y / 3], axis=-1).astype(np.uint8))
     jpeg, png = encode(photo, "JPEG", quality=95), encode(photo, "PNG")
     assert _far(to_square(jpeg, 160, LIMITS), to_square(png, 160, LIMITS)) < 1
+
+
+def photo(width: int, height: int) -> Image.Image:
+    """Waves of all colours, which compress and which no turn leaves as they are."""
+    y, x = np.mgrid[0:height, 0:width]
+    waves = 128 + 100 * np.sin(x / 5) * np.cos(y / 7)
+    return Image.fromarray(np.stack([waves, x % 256, y % 256], axis=-1).astype(np.uint8))
+
+
+def deep(mode: str) -> Image.Image:
+    values = np.arange(610 * 700).reshape(700, 610)
+    scale = {"I;16": (np.uint16, 65535), "I": (np.int32, 65535), "F": (np.float32, 1)}
+    kind, highest = scale[mode]
+    return Image.fromarray((values / values.max() * highest).astype(kind))
+
+
+def in_mode(mode: str) -> tuple[Image.Image, dict[str, object]]:
+    """A picture in *mode*, and what its saving must be told."""
+    picture = photo(610, 700)
+    if mode in ("I;16", "I", "F"):
+        return deep(mode), {}
+    if mode in ("LA", "RGBA"):
+        alpha = picture.getchannel(1)
+        picture = picture.convert(mode[:-1])
+        picture.putalpha(alpha)
+        return picture, {}
+    if mode == "P transparent":
+        return picture.quantize(16), {"transparency": 3, "optimize": False}
+    return picture.quantize(16) if mode == "P" else picture.convert(mode), {}
+
+
+MODES = [
+    *(("PNG", mode) for mode in ("1", "L", "LA", "P", "P transparent", "RGB", "RGBA", "I;16")),
+    *(("GIF", mode) for mode in ("L", "P", "P transparent")),
+    *(("BMP", mode) for mode in ("1", "L", "P", "RGB")),
+    *(("JPEG", mode) for mode in ("L", "RGB", "YCbCr", "CMYK")),
+    *(("WEBP", mode) for mode in ("RGB", "RGBA")),
+    *(
+        ("TIFF", mode)
+        for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F", "LAB")
+    ),
+]
+
+
+@pytest.mark.parametrize(("image_format", "mode"), MODES)
+def test_a_picture_is_the_same_whole_and_in_bands(image_format, mode, monkeypatch):
+    """The bands' edges fall inside the picture, and its sides are no multiples of the factor."""
+    image, options = in_mode(mode)
+    data = encode(image, image_format, **options)
+    whole, square = inspect(data, LIMITS), to_square(data, 20, LIMITS)
+    monkeypatch.setattr(images, "_BAND", 5000)
+    banded = inspect(data, LIMITS)
+    assert banded == replace(whole, picture=banded.picture)
+    assert banded.picture.tobytes() == whole.picture.tobytes()
+    assert (to_square(data, 20, LIMITS) == square).all()
+    assert banded.picture.mode == "RGB"
+    assert (whole.width, whole.height) == (610, 700)
+    assert square.std() > 1, "a plain picture has no bands to tell apart"
+
+
+@pytest.mark.parametrize("image_format", EXTENSIONS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_picture_has_the_pixels_that_pillow_itself_turns(image_format, orientation):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    options = {} if image_format in ("GIF", "BMP") else {"exif": exif}
+    data = encode(photo(90, 60), image_format, **options)
+    with Image.open(io.BytesIO(data)) as stored:
+        expected = ImageOps.exif_transpose(stored).convert("RGB")
+    assert inspect(data, LIMITS).picture.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(514, 513), (513, 514), (600, 30), (40, 40)])
+def test_the_size_is_that_of_the_upright_picture(image_format, orientation, size):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    info = inspect(encode(Image.new("L", size), image_format, exif=exif), LIMITS)
+    assert (info.width, info.height) == (size if orientation < 5 else size[::-1])
+
+
+@pytest.mark.parametrize("size", [(2000, 1500), (1500, 2000), (3000, 257)])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+def test_a_large_picture_is_handed_on_smaller_and_a_small_one_as_it_is(image_format, size):
+    small = inspect(encode(photo(*size), image_format), LIMITS).picture
+    assert 256 <= min(small.size) < 512
+    assert small.width / small.height == pytest.approx(size[0] / size[1], rel=0.01)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF", "WEBP", "JPEG"])
+def test_a_picture_is_reduced_by_averages_and_not_by_leaving_pixels_out(image_format):
+    stripes = np.zeros((1024, 1024, 3), np.uint8)
+    stripes[:, ::2] = 255
+    options = {"lossless": True} if image_format == "WEBP" else {}
+    picture = inspect(encode(Image.fromarray(stripes), image_format, **options), LIMITS).picture
+    assert _far(np.asarray(picture), np.full_like(np.asarray(picture), 128)) < 3
+
+
+LARGE = {
+    name: encode(photo(640, 480), name.split()[-1], **options)
+    for name, options in {
+        "JPEG": {},
+        "progressive JPEG": {"progressive": True},
+        "PNG": {},
+        "GIF": {},
+        "BMP": {},
+        "WEBP": {},
+        "TIFF": {},
+        "LZW TIFF": {"compression": "tiff_lzw"},
+    }.items()
+}
+"""So large that they are decoded scaled."""
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether Pillow decodes it at its full size."""
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(EXTENSIONS)) as image:
+            image.load()
+    except Exception:
+        return False
+    return True
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(LARGE)), st.floats(0, 1, exclude_max=True))
+def test_what_a_full_decode_refuses_is_refused_when_decoded_scaled(name, share):
+    cut = LARGE[name][: int(share * len(LARGE[name]))]
+    if not _is_whole(cut):
+        refusal(cut)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(sorted(LARGE)), st.integers(1, 60))
+def test_a_file_that_lacks_its_last_bytes_is_refused_where_a_full_decode_refuses_it(name, missing):
+    cut = LARGE[name][:-missing]
+    if not _is_whole(cut):
+        refusal(cut)

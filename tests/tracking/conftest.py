@@ -7,11 +7,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import catalogues
 import pytest
 from brightness import CARD, seal_brightness
 
 from pipeline.cards import write_card
-from pipeline.data.catalogue import SplitRow, Splits, write_splits
+from pipeline.data.splits import SplitRow, Splits, write_splits
 from pipeline.tracking.store import Store, connect
 from pipeline.workspace import Home, Workspace
 
@@ -103,12 +104,13 @@ class Files:
 def make_files(root: Path) -> Files:
     workspace = Workspace(root)
     rows = [
-        SplitRow(f"{n:064}", f"{n}.png", f"{label}/{n}.png", label, 8, 8, split, None)
+        SplitRow(f"{n:064}", f"{n}.png", label, 8, 8, split, None, None)
         for n, split in enumerate(["train", "train", "validation", "test"])
         for label in CARD["classes"]
     ]
     workspace.splits.parent.mkdir(parents=True)
-    write_splits(workspace.splits, Splits("photos/mine", tuple(rows), 0, 0.15, 0.15))
+    write_splits(workspace.splits, Splits(tuple(rows), 0, 0.15, 0.15))
+    catalogues.write(workspace.catalogue, [], "photos/mine")
     workspace.dataset_dvc.write_text("outs:\n- md5: 0123456789abcdef.dir\n  path: dataset\n")
     workspace.params.write_text("train: {}\n")
     workspace.dvc_lock.write_text("schema: '2.0'\n")

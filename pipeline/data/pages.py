@@ -1,0 +1,29 @@
+"""Pages for people: one file each, no script, no request to anywhere, everything escaped."""
+
+from pathlib import Path
+
+import jinja2
+
+_HERE = Path(__file__).parent
+_LONGEST = 160
+"""Characters of a path or reason that are shown."""
+
+
+def render_page(template: str, **values: object) -> str:
+    """Return the page that *template*, a file beside this one, makes of *values*."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"short": short, "n": lambda count: f"{count:,}"}
+    return environment.get_template(template).render(values)
+
+
+def short(text: str) -> str:
+    """The middle of a very long name is left out; its end says most."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"

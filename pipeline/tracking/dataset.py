@@ -1,0 +1,65 @@
+"""Which dataset an MLflow run was trained on."""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from pipeline.data.splits import read_splits
+from pipeline.tracking.store import Store, connect, experiment_id, reaching
+from pipeline.workspace import Home
+
+_SPLITS = "data/splits.parquet"
+
+
+@dataclass(frozen=True)
+class RunDataset:
+    run_name: str
+    digest: str
+    """DVC's hash of the dataset."""
+    labels: Mapping[str, str]
+    """By sha256, as the run was trained on them: a person's corrections applied."""
+
+
+def dataset_of_run(home: Home, experiment: str, run: str) -> RunDataset | None:
+    """Return the dataset of *run*, an id or a name (of the latest so named); None where there is
+    no such run, or it names no dataset. Raises StoreUnreachable."""
+    client = connect(home, os.environ)
+    with reaching(home, os.environ):
+        found = _by_id(client, run) or _by_name(client, home, experiment, run)
+        if found is None or not (found.inputs and found.inputs.dataset_inputs):
+            return None
+        digest = found.inputs.dataset_inputs[0].dataset.digest
+        return RunDataset(str(found.info.run_name), str(digest), _labels(client, found))
+
+
+def _by_id(client: Store, run: str) -> Run | None:
+    if re.fullmatch("[0-9a-f]{32}", run) is None:
+        return None
+    try:
+        return client.get_run(run)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def _by_name(client: Store, home: Home, experiment: str, name: str) -> Run | None:
+    runs = client.search_runs(
+        [experiment_id(client, home, experiment)], order_by=["attributes.start_time DESC"]
+    )
+    return next((run for run in runs if run.info.run_name == name), None)
+
+
+def _labels(client: Store, run: Run) -> dict[str, str]:
+    folder = Path(_SPLITS).parent.as_posix()
+    if not any(file.path == _SPLITS for file in client.list_artifacts(run.info.run_id, folder)):
+        return {}
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = read_splits(Path(client.download_artifacts(run.info.run_id, _SPLITS, scratch))).rows
+        return {row.sha256: row.label for row in rows if row.label is not None}

@@ -1,0 +1,93 @@
+"""The data report in a real browser: whole, quiet, and talking to nobody."""
+
+import shutil
+
+import pytest
+from PIL import Image
+from playwright.sync_api import sync_playwright
+from worlds import World, make_world, write_digits
+
+pytestmark = pytest.mark.xdist_group("data-report")
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+SECTIONS = ("counts", "pictures", "left-out", "duplicates", "refused", "distributions")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    program = next(found, None)
+    if program is None:
+        pytest.skip("needs Chromium: none of chromium, chromium-browser, google-chrome is on PATH")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Everything that the page has a section for, hostile names above all; do not change it."""
+    world = make_world(tmp_path_factory.mktemp("reported") / "project")
+    source = world.root / "source"
+    write_digits(source, range(300))
+    world.set(**{"data.source": "source"})
+    first = sorted((source / "0").iterdir())
+    shutil.copy(first[0], source / "0/once more.png")
+    shutil.copy(first[1], source / "1/in two classes.png")
+    (source / "2/<img src=x onerror=alert(1)>.png").write_bytes(b"no image")
+    (source / "3/a very long name with no end to it but this, and this, and this.png").touch()
+    first[2].rename(source / "0/<script>alert('x')<script>\".png")
+    for number in range(30):
+        grey = Image.effect_noise((90, 60), 80).convert("RGB")
+        grey.save(source / f"4/photo {number}.jpg")
+        grey.resize((80, 55)).save(source / f"4/resized {number}.jpg")
+    world.run("darkroom", "ingest")
+    world.run("dvc", "repro", "split")
+    return world
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")], ids=str
+)
+def test_a_browser_shows_the_whole_report_and_asks_for_nothing_else(
+    reported, browser, tmp_path, width, scheme
+):
+    address = (reported.workspace.data_report / "index.html").as_uri()
+    complaints, requests = [], []
+    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(address)
+    page.screenshot(path=tmp_path / "report.png", full_page=True)
+
+    asked = [url for url in requests if not url.startswith("data:")]
+    assert (complaints, asked) == ([], [address])
+    assert page.locator("h1").inner_text() == "source"
+    for section in SECTIONS:
+        assert page.locator(f"#{section} > h2").is_visible(), section
+    for said in ("once more.png", "in two classes.png", "left out until", "photo"):
+        assert page.get_by_text(said).count(), said
+    widths = page.locator("img").evaluate_all("all => all.map(one => one.naturalWidth)")
+    assert len(widths) > 100
+    assert min(widths) > 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
+def test_the_report_is_the_same_when_split_runs_again(reported):
+    lock = reported.workspace.dvc_lock.read_bytes()
+    reported.run("dvc", "repro", "--force", "split")
+    assert reported.workspace.dvc_lock.read_bytes() == lock
