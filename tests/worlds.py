@@ -124,6 +124,13 @@ def environment(root: Path) -> dict[str, str]:
     }
 
 
+def can_trace() -> bool:
+    """Not every container lets a process watch another."""
+    return bool(shutil.which("strace")) and (
+        subprocess.run(["strace", "true"], capture_output=True, check=False).returncode == 0
+    )
+
+
 def make_world(root: Path) -> World:
     """Lay the working tree's files down as a committed git repository of its own."""
     listed = subprocess.run(

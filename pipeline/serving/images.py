@@ -35,6 +35,8 @@ _ONE_LARGE = threading.Lock()
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _MOST_SCANS = 100
 """Ten are usual in a progressive JPEG; 1,000 over 12 megapixels take 7 seconds."""
+_MOST_RUN_LENGTHS = 4 * 2**20
+"""Pillow decodes them in Python: a second for so many bytes."""
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 """What begins a segment of a JPEG: all but escaped data, restarts and padding."""
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
@@ -119,6 +121,10 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
         raise _too_many(f"{width} x {height}", limits)
     if image.format == "TIFF" and (tile := _tile(image)) > limits.pixels:
         raise _too_many(f"{width} x {height} in a tile of {tile} pixels", limits)
+    if _is_run_length_bmp(image) and len(data) > _MOST_RUN_LENGTHS:
+        raise UnreadableImage(
+            "too_large", f"a BMP in run lengths; at most {_MOST_RUN_LENGTHS} bytes are decoded"
+        )
     if _known_format(image) == "JPEG" and (scans := _scans(data)) > _MOST_SCANS:
         raise UnreadableImage(
             "too_many_scans", f"{scans} over the same picture; at most {_MOST_SCANS} are decoded"
@@ -137,6 +143,11 @@ def _tile(image: Image.Image) -> int:
         return int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
     except Exception:  # a tag holds what its type lets it hold
         raise UnreadableImage("damaged", "its tiles have no size") from None
+
+
+def _is_run_length_bmp(image: Image.Image) -> bool:
+    tiles = getattr(image, "tile", ())
+    return image.format == "BMP" and any(tile[0] == "bmp_rle" for tile in tiles)
 
 
 def _scans(data: bytes) -> int:

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -14,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from hostile import IGNORED, TAKEN, Case, nearly_fifty_megapixels, write_corpus
-from worlds import World, make_world
+from worlds import World, can_trace, make_world
 
 pytestmark = pytest.mark.xdist_group("hostile")
 
@@ -83,13 +82,6 @@ def make_hostile(root: Path, source: Path) -> World:
     world = make_world(root)
     world.set(**{"data.source": str(source), "data.max_refused": 1.0, "data.min_per_class": 1})
     return world
-
-
-def can_trace() -> bool:
-    """Not every container lets a process watch another."""
-    return bool(shutil.which("strace")) and (
-        subprocess.run(["strace", "true"], capture_output=True, check=False).returncode == 0
-    )
 
 
 def everything_in(folder: Path) -> dict[str, tuple[object, ...]]:

@@ -203,6 +203,21 @@ def test_scans_of_another_picture_in_the_same_file_do_not_count():
     assert inspect(thumbnail + WHOLE["JPEG"][2:], LIMITS).width == 40
 
 
+def run_length_bmp(rows: int) -> bytes:
+    """Return a BMP of 256 greys, one run for each pixel: 2 bytes each."""
+    data = (b"\1\x80" * 100 + b"\0\0") * rows + b"\0\1"
+    header = struct.pack("<IiiHHIIiiII", 40, 100, rows, 1, 8, 1, len(data), 0, 0, 256, 0)
+    palette = bytes(b for grey in range(256) for b in (grey, grey, grey, 0))
+    start = 14 + len(header) + len(palette)
+    return struct.pack("<2sIHHI", b"BM", start + len(data), 0, 0, start) + header + palette + data
+
+
+def test_a_bmp_whose_run_lengths_would_take_seconds_is_refused(monkeypatch):
+    inspect(run_length_bmp(100), LIMITS)
+    monkeypatch.setattr("pipeline.serving.images._MOST_RUN_LENGTHS", 10_000)
+    assert refusal(run_length_bmp(100)).reason == "too_large"
+
+
 def test_no_picture_makes_the_terminal_show_a_warning_of_python(tmp_path):
     (tmp_path / "bomb.png").write_bytes(claim(10_000))
     (tmp_path / "exif.jpg").write_bytes(with_exif(b"II*\0\x08\0\0\0\xff\xff\x12\x01"))
