@@ -88,7 +88,7 @@ def main() -> None:
         _bar("1% new files: own time, share of the cold run's", more.own / large.own, 0.05)
         print(f"  own {more.own:.1f} s, DVC {more.dvc:.1f} s")
         copies = _disk(project / "data/dataset", project / ".dvc/cache") / _disk(large_source)
-        _bar("snapshot and cache on the disk, in copies of the source", copies, 1.1)
+        _bar("snapshot and cache on the disk, in copies of a source of 1 KB files", copies, 1.2)
 
 
 def _source(folder: Path, unpacked: Path, parts: tuple[str, ...]) -> Path:

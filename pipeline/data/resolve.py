@@ -24,9 +24,9 @@ def resolve(known: pa.Table) -> tuple[pa.Table, list[Refusal]]:
     detail = pc.coalesce(known["found_detail"], known["detail"])
     refused = pa.table([known["path"], reason, detail], names=["path", "reason", "detail"])
     refusals = [Refusal(**row) for row in refused.filter(pc.is_valid(reason)).to_pylist()]
-    images = _catalogue(known.filter(pc.is_null(reason)))
+    images = _by_content(known, reason.is_null())
     starts, copies = _groups(images["sha256"])
-    rows = images.take(starts)
+    rows = images if len(starts) == len(images) else images.take(starts)
     merged = {}
     for place in np.flatnonzero(copies > 1):
         same = images.slice(starts[place], copies[place]).to_pylist()
@@ -35,18 +35,23 @@ def resolve(known: pa.Table) -> tuple[pa.Table, list[Refusal]]:
     return _replace(rows, merged), sorted(refusals, key=lambda refusal: refusal.path)
 
 
-def _catalogue(taken: pa.Table) -> pa.Table:
-    """Return *taken* with the catalogue's columns, by content, in the order of the source."""
-    columns = {name: taken[name] for name in CATALOGUE.names if name in taken.schema.names}
-    columns["bytes"] = taken["known_size"]
-    columns["copies"] = pa.nulls(len(taken), pa.list_(pa.string()))
-    others = columns_of(taken)
+def _by_content(known: pa.Table, is_taken: pa.ChunkedArray) -> pa.Table:
+    """Return the images that are taken, with the catalogue's columns, sorted by sha256; those of
+    the same content in the order of the source."""
+    taken = np.flatnonzero(is_taken.to_numpy())
+    by_sha256 = pc.sort_indices(known["sha256"].take(taken))  # equal ones keep their order
+    places = pa.array(taken[by_sha256.to_numpy()])
+    columns = {name: known[name] for name in CATALOGUE.names if name in known.schema.names}
+    columns |= {
+        "bytes": known["known_size"],
+        "copies": pa.chunked_array([pa.nulls(len(known), pa.list_(pa.string()))]),
+    }
+    others = columns_of(known)
     table = pa.table(
         [columns[name] for name in CATALOGUE.names] + others.columns,
         names=[*CATALOGUE.names, *others.schema.names],
-    ).append_column("order", pa.array(np.arange(len(taken))))
-    order = pc.sort_indices(table, [("sha256", "ascending"), ("order", "ascending")])
-    return table.take(order).drop_columns(["order"]).combine_chunks()
+    )
+    return table.take(places).combine_chunks()
 
 
 def _groups(sha256: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

