@@ -1,5 +1,7 @@
 """Verbs about the dataset."""
 
+import os
+
 import click
 
 from pipeline.cli.here import project_here, say
@@ -9,6 +11,8 @@ from pipeline.cli.here import project_here, say
 @click.option("--rescan", is_flag=True, help="Read every file again, changed or not.")
 def ingest(rescan: bool) -> None:
     """Take the images of data.source in as a new dataset version."""
+    # Arrow's own allocator keeps what it frees: a sixth more at the peak
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from pipeline.cli.counting import counting
     from pipeline.operations.ingest import run
 
