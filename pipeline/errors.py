@@ -5,6 +5,7 @@ Imports nothing of ours, so that every layer, and the code sealed into a model, 
 
 import errno
 import os
+from pathlib import Path
 
 
 class DarkroomError(Exception):
@@ -113,7 +114,7 @@ def of_the_disk(error: OSError) -> StorageError | None:
         return None
     return StorageError(
         os.strerror(error.errno),
-        str(error.filename or ""),
+        str(error.filename or f"while writing for {Path.cwd()}"),
         mend="free space, or give the folder back its rights, and run the same command again",
     )
 

@@ -31,6 +31,8 @@ class DataParams(Section):
     """Readable images that a class needs before it can be split."""
     max_refused: float = Field(ge=0, le=1)
     """Share of the source's files that may be unreadable before `ingest` gives up."""
+    max_lost: float = Field(ge=0, le=1)
+    """Share of the last version's images by which a source may shrink before `ingest` gives up."""
     max_megabytes: float = Field(gt=0, le=1024)
     """Largest file that is read, in MiB."""
     max_megapixels: float = Field(gt=0, le=500)
@@ -198,6 +200,12 @@ def _parse(path: Path) -> Any:
             "params.yaml is missing", f"looked for {path}", mend="git checkout -- params.yaml"
         ) from None
     except (YAMLError, ValueError) as error:
+        if "\n<<<<<<< " in "\n" + path.read_text(errors="replace"):
+            raise ParamsError(
+                "params.yaml holds the marks of an unfinished merge",
+                str(path),
+                mend="settle the merge: git status names the files",
+            ) from None
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
         raise ParamsError(

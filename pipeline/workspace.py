@@ -137,6 +137,14 @@ def find_workspace(start: Path) -> Workspace:
 
 
 def find_home(workspace: Workspace, environ: Mapping[str, str]) -> Home:
-    """Return DARKROOM_HOME, else DVC_ROOT (DVC sets it to the main repository), else the tree."""
-    root = environ.get("DARKROOM_HOME") or environ.get("DVC_ROOT")
+    """Return DARKROOM_HOME, else DVC_ROOT (DVC sets it to the main repository), else the tree.
+
+    Raises ProjectError where DARKROOM_HOME is no folder.
+    """
+    given = environ.get("DARKROOM_HOME")
+    if given and not Path(given).expanduser().is_dir():
+        raise ProjectError(
+            "DARKROOM_HOME is no folder", given, mend="make that folder, or unset DARKROOM_HOME"
+        )
+    root = given or environ.get("DVC_ROOT")
     return Home(Path(root).expanduser().resolve() if root else workspace.root)

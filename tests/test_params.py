@@ -111,13 +111,18 @@ def test_a_file_without_sections_is_told_in_words(tmp_path, text):
         pytest.param("data:\n\tsource: x\n", 2, id="tab"),
         pytest.param("data: 1\ndata: 2\n", 2, id="key twice"),
         pytest.param("data: !!python/object:os.system x\n", 1, id="object of Python"),
-        pytest.param("<<<<<<< HEAD\ndata: 1\n=======\n", 2, id="merge conflict"),
     ],
 )
 def test_broken_yaml_is_told_with_its_line(tmp_path, broken, line):
     path = tmp_path / "params.yaml"
     path.write_text(broken)
     assert fault_of(path).where[0].startswith(f"line {line}, ")
+
+
+def test_an_unfinished_merge_is_called_by_its_name(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("data:\n<<<<<<< HEAD\n  source: a\n=======\n  source: b\n>>>>>>> other\n")
+    assert "unfinished merge" in fault_of(path).what
 
 
 @pytest.mark.parametrize("broken", [b"data: \x00\n", b"data: K\xf6ln\n"], ids=["NUL", "Latin-1"])

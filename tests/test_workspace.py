@@ -61,20 +61,29 @@ def test_what_dvc_writes_lies_in_the_tree_that_it_runs_in(tmp_path):
     ],
 )
 def test_home_is_what_was_asked_for_else_the_main_repository_else_the_tree(tmp_path, environ, home):
+    (tmp_path / "home").mkdir()
     absolute = {key: value and str(tmp_path / value) for key, value in environ.items()}
     assert find_home(Workspace(tmp_path / "tree"), absolute).root == tmp_path / home
 
 
 def test_a_relative_home_is_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
     found = find_home(Workspace(tmp_path / "tree"), {"DARKROOM_HOME": "here"})
     assert found.root == tmp_path / "here"
 
 
 def test_a_home_may_start_at_the_users_own(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "darkroom").mkdir()
     found = find_home(Workspace(tmp_path / "tree"), {"DARKROOM_HOME": "~/darkroom"})
     assert found.root == tmp_path / "darkroom"
+
+
+def test_a_mistyped_home_is_refused_and_not_made(tmp_path):
+    with pytest.raises(ProjectError, match="DARKROOM_HOME"):
+        find_home(Workspace(tmp_path), {"DARKROOM_HOME": str(tmp_path / "typo")})
+    assert not (tmp_path / "typo").exists()
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,21 @@ def read_catalogue(path: Path) -> Catalogue:
     return Catalogue(metadata["source"], tuple(rows))
 
 
+def is_catalogue(path: Path) -> bool:
+    """Whether *path* can be read as one."""
+    try:
+        read_source(path)
+        read_hashes(path)
+    except DatasetError:
+        return False
+    return True
+
+
+def read_hashes(path: Path) -> pa.ChunkedArray:
+    """Return the sha256 of every image; raise DatasetError as `read_catalogue` does."""
+    return read_table(path, CATALOGUE, (), mend=_MEND)[0]["sha256"]
+
+
 def read_source(path: Path) -> str:
     """Return where the dataset was taken from; raise DatasetError as `read_catalogue` does."""
     return read_table(path, CATALOGUE, ("source",), mend=_MEND)[1]["source"]

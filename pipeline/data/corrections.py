@@ -64,6 +64,12 @@ def read_lines(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 def _correction(row: dict[str, str], where: str, columns: Sequence[str]) -> dict[str, str]:
     cells = {column: (row.get(column) or "").strip() for column in columns}
+    if None in row:
+        raise DatasetError(
+            f"{where} has more cells than {', '.join(columns)}",
+            f"it holds {len(columns) + len(row[None])}",  # type: ignore[index]
+            mend="put a text that holds a comma between double quotes",
+        )
     if set(row) != set(columns) or not all(cells.values()) or len(cells["sha256"]) != 64:
         raise DatasetError(
             f"{where} is not a correction",

@@ -25,6 +25,12 @@ def columns(path: Path) -> tuple[str, ...]:
     """Return the names of the list's columns but for path and label; raise SourceError."""
     _, names = next(_records(path), (1, []))
     missing = [name for name in _NEEDED if name not in names]
+    if missing and len(names) == 1 and ";" in names[0]:
+        raise SourceError(
+            f"the list {path.name} is separated by semicolons",
+            f"its first line: {printable(names[0])}",
+            mend="save it with commas",
+        )
     if missing:
         raise SourceError(
             f"the list {path.name} has no column {' and no column '.join(missing)}",
@@ -50,7 +56,7 @@ def entries(path: Path, others: Sequence[str]) -> Iterator[Entry]:
     _, names = next(records)
     wanted = [names.index(name) for name in (*_NEEDED, *others)]
     split = others.index("split") if "split" in others else None
-    seen: set[str] = set()
+    seen: dict[str, tuple[str, list[str]]] = {}
     for number, record in records:
         if len(record) != len(names):
             raise _wrong(path, number, f"{len(record)} cells for {len(names)} columns")
@@ -61,7 +67,12 @@ def entries(path: Path, others: Sequence[str]) -> Iterator[Entry]:
 
 
 def _entry(
-    root: Path, named: str, label: str, values: list[str], number: int, seen: set[str]
+    root: Path,
+    named: str,
+    label: str,
+    values: list[str],
+    number: int,
+    seen: dict[str, tuple[str, list[str]]],
 ) -> Entry:
     rest = tuple(value or None for value in values)
     relative = _inside(root, named)
@@ -69,10 +80,10 @@ def _entry(
     label = printable(label.strip())
     if relative is None:
         refusal = ("outside", "not a path that stays in the list's folder")
-    elif relative in seen:
-        refusal = ("listed_twice", "an earlier line of the list names it")
-    else:
-        seen.add(relative)
+    elif seen.get(relative) == (label, values):
+        refusal = ("listed_twice", "an earlier line of the list says the same")
+    else:  # a line that says otherwise of the same file is a copy that disagrees
+        seen[relative] = (label, values)
         try:
             found = os.lstat(root / relative)
             return Entry(shown, relative, label, found, columns=rest)

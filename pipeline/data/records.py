@@ -7,14 +7,13 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.data.folders import Entry
-from pipeline.data.tables import read_table, write_table
+from pipeline.data.tables import read_table, to_table, write_table
 from pipeline.errors import DatasetError
 
 _STAMP = ("size", "mtime_ns", "ctime_ns", "inode")
@@ -52,7 +51,6 @@ _UNSTABLE = -1
 _COARSEST_CLOCK_NS = 2_000_000_000
 """A file written again within this may keep its mtime (FAT counts in 2 seconds)."""
 _NO_CLASS = ("no_class", "neither a class folder nor a list says what it shows")
-_ROWS_A_BATCH = 4096
 _OWN = "own:"
 
 
@@ -105,15 +103,6 @@ def names(found: pa.Table) -> Iterator[str]:
         yield from map(os.fsdecode, batch.column(0).to_pylist())
 
 
-def to_table(rows: Iterable[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
-    batches = []
-    remaining = iter(rows)
-    while some := list(islice(remaining, _ROWS_A_BATCH)):
-        arrays = map(pa.array, zip(*some, strict=True), schema.types)
-        batches.append(pa.record_batch(list(arrays), schema=schema))
-    return pa.Table.from_batches(batches, schema)
-
-
 def unchanged(found: pa.Table, known: pa.Table) -> pa.Array:
     """Return, for each file of *found*, its row in *known*; null where it is new or changed."""
     place = pc.index_in(found["path"], value_set=known["path"]).combine_chunks()
@@ -162,7 +151,8 @@ def _refusal(entry: Entry, limit: int) -> tuple[str, str] | tuple[None, None]:
     if entry.refusal:
         return entry.refusal
     if entry.stat is None or not stat.S_ISREG(entry.stat.st_mode):
-        return "not_a_file", "not a regular file"
+        is_link = entry.stat is not None and stat.S_ISLNK(entry.stat.st_mode)
+        return "not_a_file", "a link, which is not followed" if is_link else "not a regular file"
     if not entry.label:
         return _NO_CLASS
     if entry.stat.st_size > limit:

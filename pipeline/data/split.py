@@ -52,7 +52,7 @@ def split(
         rows = _leave_out(rows, giving_way, kept, reason, phash, distance)
     splits = Splits(tuple(rows), params.seed, params.validation, params.test)
     refuse_leaks(splits, group_of, phash, distance, {r.sha256: r.path for r in catalogue.rows})
-    _refuse_empty(splits)
+    _refuse_empty(splits, catalogue, params)
     return splits
 
 
@@ -158,7 +158,7 @@ def _divided_groups(
     return [(rows[0], rows[1], f"both of group {group}") for group, rows in divided.items()]
 
 
-def _refuse_empty(splits: Splits) -> None:
+def _refuse_empty(splits: Splits, catalogue: Catalogue, params: SplitParams) -> None:
     if len(splits.classes) < 2:
         raise DatasetError(
             f"there must be two classes or more, not {len(splits.classes)}",
@@ -174,8 +174,19 @@ def _refuse_empty(splits: Splits) -> None:
             first,
             *_left_out_of(splits, missing[0][0]),
             *others,
-            mend="add images of that class, or change split.seed or the shares in params.yaml",
+            mend=_mend_of(catalogue, params),
         )
+
+
+def _mend_of(catalogue: Catalogue, params: SplitParams) -> str:
+    columns = {name for row in catalogue.rows[:1] for name in row.columns}
+    if any(row.columns.get("split") for row in catalogue.rows):
+        return "the list's column split fixes it: give that class images there, or empty its cells"
+    if params.group_by != "auto" or "group" in columns:
+        return (
+            "images of a group stay together: the class needs more groups, or split.group_by less"
+        )
+    return "add images of that class, or change split.seed or the shares in params.yaml"
 
 
 def _left_out_of(splits: Splits, label: str) -> list[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.data.records import to_table
-from pipeline.errors import SourceError
+from pipeline.data.tables import to_table
+from pipeline.errors import DatasetError
 
 _HELD = pa.schema([("file", pa.string()), ("size", pa.int64())])
 _IMAGE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.[a-z]+")
@@ -21,7 +21,7 @@ def held(dataset: Path) -> pa.Table:
     """Return the images that lie in *dataset*, relative to its images/, and their sizes.
 
     The folder is ingest's own: it is swept, so nobody else's file may lie in it. Raises
-    SourceError where one does.
+    DatasetError where one does.
     """
     foreign: list[str] = []
 
@@ -30,17 +30,22 @@ def held(dataset: Path) -> pa.Table:
             image = name.removeprefix("images/")
             if image != name and _IMAGE.fullmatch(image):
                 yield image, size
-            elif not (_TABLE.fullmatch(name) or _SCRATCH.fullmatch(name)):
+            elif not (_TABLE.fullmatch(name) or _SCRATCH.fullmatch(name) or _is_clutter(name)):
                 foreign.append(name)
 
     found = to_table(own(), _HELD) if dataset.is_dir() else _HELD.empty_table()
     if foreign:
-        raise SourceError(
+        raise DatasetError(
             f"data/dataset holds {len(foreign)} files that no ingest put there",
             *(str(dataset / name) for name in sorted(foreign)[:3]),
             mend="move them out of data/dataset; images belong into the source",
         )
     return found
+
+
+def _is_clutter(name: str) -> bool:
+    """What file managers lay down by themselves; .dvcignore names it too."""
+    return name.rpartition("/")[2] in (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def holds(held: pa.Table, file: pa.ChunkedArray, size: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,13 +1,25 @@
 """Parquet files: replaced whole or not at all, read with errors that say what to do."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DatasetError
+
+_ROWS_A_BATCH = 4096
+
+
+def to_table(rows: Iterable[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    batches = []
+    remaining = iter(rows)
+    while some := list(islice(remaining, _ROWS_A_BATCH)):
+        arrays = map(pa.array, zip(*some, strict=True), schema.types)
+        batches.append(pa.record_batch(list(arrays), schema=schema))
+    return pa.Table.from_batches(batches, schema)
 
 
 def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str]) -> None:

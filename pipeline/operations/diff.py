@@ -12,7 +12,7 @@ from pipeline.data.diff import Diff, Version, by_class, diff
 from pipeline.data.diff_page import render
 from pipeline.errors import DatasetError, ProjectError
 from pipeline.graph import dataset_version, version_in
-from pipeline.operations.dvc import Cache, open_cache
+from pipeline.operations.dvc import Cache, open_cache, refuse_other_version
 from pipeline.params import slug
 from pipeline.tracking.dataset import dataset_of_run
 from pipeline.workspace import Home, Workspace
@@ -37,6 +37,8 @@ def run(
     not in DVC's cache.
     """
     cache = open_cache(workspace)
+    now = dataset_version(workspace)
+    refuse_other_version(workspace, cache, cache.files(now))
     named = _of_git(workspace, revision) or _of_run(home, experiment, revision)
     files = cache.files(named.version)
     found = diff(_version(cache, named, files), _version_now(workspace))

@@ -9,6 +9,7 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.data import appearance
-from pipeline.data.catalogue import Refusal, read_quarantine, write_catalogue, write_quarantine
+from pipeline.data.acceptance import refuse_poor
+from pipeline.data.catalogue import (
+    read_hashes,
+    read_quarantine,
+    read_source,
+    write_catalogue,
+    write_quarantine,
+)
 from pipeline.data.digits import DIGITS, write_digits_inbox
 from pipeline.data.limits import image_limits
 from pipeline.data.records import (
@@ -29,7 +37,6 @@ from pipeline.data.records import (
     read_known,
     records_of,
     tabulate,
-    to_table,
     unchanged,
     write_known,
 )
@@ -37,16 +44,14 @@ from pipeline.data.resolve import resolve
 from pipeline.data.snapshot import take
 from pipeline.data.sources import Source, open_source
 from pipeline.data.store import held, holds, move_in, sweep
-from pipeline.errors import SourceError
+from pipeline.data.tables import to_table
+from pipeline.errors import DatasetError, SourceError
 from pipeline.graph import dataset_version
-from pipeline.operations.dvc import dvc
+from pipeline.operations.dvc import dvc, link_to_cache
 from pipeline.operations.lock import dataset_lock
 from pipeline.params import DataParams, Params
 from pipeline.serving import images
 from pipeline.workspace import Home, Workspace
-
-_NOT_AN_IMAGE_FAULT = ("duplicate", "label_conflict")
-"""Reasons of the quarantine that do not mean that a file could not be read."""
 
 Watch = Callable[[int, int], None]
 """Is shown how many files have been read, of how many."""
@@ -60,6 +65,8 @@ class Ingested:
     """Lines of the quarantine by reason."""
     read: int
     """Files that were opened; the others are known to be as they were."""
+    gone: int
+    """Images of the last version that the source does not have any more."""
 
 
 def run(
@@ -110,8 +117,9 @@ def _ingest(
     is_new = pc.and_(pc.is_null(place), pc.is_null(found["found_reason"]))
     new = found.filter(is_new)
     is_same = not len(new) and found.equals(known.select(found.schema.names))
-    if is_same and made == _made(workspace):
+    if is_same and made == _made(workspace) and read_source(workspace.catalogue) == source.name:
         return _as_it_is(workspace)
+    before = _before(workspace, source)
     staging = workspace.staging
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -121,21 +129,34 @@ def _ingest(
         )
         known = join(found, records)
         catalogue, refusals = resolve(known)
-        _refuse_poor(len(found), catalogue, refusals, params)
+        refuse_poor(source, catalogue, refusals, before, params)
         move_in(staging, workspace.images)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     write_quarantine(workspace.quarantine, refusals)
     write_catalogue(workspace.catalogue, catalogue, source.name)
     sweep(workspace.dataset, snapshot, catalogue["file"])
-    dvc(workspace, "add", "--quiet", "data/dataset")
+    dvc(workspace, "add", "data/dataset")
+    link_to_cache(workspace)
+    shutil.rmtree(staging, ignore_errors=True)
     write_known(memory, known, settings, _made(workspace))
     return Ingested(
         version=dataset_version(workspace),
         images=len(catalogue),
         refused=Counter(refusal.reason for refusal in refusals),
         read=len(new),
+        gone=len(before) - pc.sum(pc.is_in(before, value_set=catalogue["sha256"])).as_py()
+        if len(before)
+        else 0,
     )
+
+
+def _before(workspace: Workspace, source: Source) -> pa.ChunkedArray:
+    """Return the hashes of the images of the last version, where that came of the same source."""
+    with suppress(DatasetError):
+        if read_source(workspace.catalogue) == source.name:
+            return read_hashes(workspace.catalogue)
+    return pa.chunked_array([], pa.string())
 
 
 def _still_known(found: pa.Table, known: pa.Table, snapshot: pa.Table) -> pa.Array:
@@ -188,6 +209,7 @@ def _as_it_is(workspace: Workspace) -> Ingested:
         images=pq.read_metadata(workspace.catalogue).num_rows,
         refused=Counter(refusal.reason for refusal in read_quarantine(workspace.quarantine)),
         read=0,
+        gone=0,
     )
 
 
@@ -205,47 +227,10 @@ def _refuse_overlap(dataset: Path, source: Path) -> None:
         )
 
 
-def _refuse_poor(
-    files: int, catalogue: pa.Table, refusals: list[Refusal], params: DataParams
-) -> None:
-    unreadable = [r for r in refusals if r.reason not in _NOT_AN_IMAGE_FAULT]
-    examples = [f"{r.path}: {r.reason}" for r in unreadable]
-    if not len(catalogue):
-        raise SourceError(
-            f"the source {params.source} has no readable image among {files} files",
-            *examples[:3],
-            mend="set data.source in params.yaml to a folder of class folders with images",
-        )
-    if len(unreadable) > params.max_refused * files:
-        raise SourceError(
-            f"{len(unreadable)} of the {files} files of {params.source} cannot be read",
-            *examples[:3],
-            mend=f"look at them, or raise data.max_refused ({params.max_refused}) in params.yaml",
-        )
-    counts = {
-        row["values"]: row["counts"]
-        for row in pc.value_counts(catalogue["label"]).to_pylist()
-        if row["values"] is not None
-    }
-    if len(counts) < 2:
-        raise SourceError(
-            f"{params.source} has images of {len(counts)} class; there must be two or more",
-            f"found: {', '.join(counts) or 'none'}",
-            mend="put the images into one folder for each class, such as cat/ and dog/",
-        )
-    label, fewest = min(counts.items(), key=lambda item: (item[1], item[0]))
-    if fewest < params.min_per_class:
-        raise SourceError(
-            f"class {label} of {params.source} has {fewest} readable images; "
-            f"a class needs {params.min_per_class} to be split",
-            f"refused in all: {len(unreadable)}",
-            mend="add images of it, or take its folder out of the source"
-            + (f", or set data.min_per_class: {fewest}" if fewest > 2 else ""),
-        )
-
-
 def _describe(ingested: Ingested) -> str:
     refused = ", ".join(f"{count} {reason}" for reason, count in sorted(ingested.refused.items()))
     return (
         f"dataset {ingested.version[:12]}: {ingested.images} images, {ingested.read} files read"
-    ) + (f"; set aside: {refused} (data/dataset/quarantine.csv)" if refused else "")
+        + (f"; {ingested.gone} of the last version are gone" if ingested.gone else "")
+        + (f"; set aside: {refused} (data/dataset/quarantine.csv)" if refused else "")
+    )

@@ -16,9 +16,19 @@ from pathlib import Path
 from pipeline.data.catalogue import Catalogue, CatalogueRow, read_catalogue
 from pipeline.data.reading import opened_folder, read_beneath
 from pipeline.data.sources import open_source
-from pipeline.errors import DarkroomError, DatasetError, UnreadableImage
+from pipeline.data.store import held
+from pipeline.errors import CommandError, DarkroomError, DatasetError, UnreadableImage
 from pipeline.graph import dataset_version
-from pipeline.operations.dvc import Cache, dvc, open_cache
+from pipeline.operations.dvc import (
+    Cache,
+    dvc,
+    has_remote,
+    listing_of,
+    md5_of,
+    open_cache,
+    refuse_other_version,
+    replace_by_link,
+)
 from pipeline.operations.lock import dataset_lock
 from pipeline.workspace import Home, Workspace
 
@@ -44,15 +54,27 @@ class Held:
     place: Path
     cached: Path
 
+    @property
+    def sha256(self) -> str | None:
+        """Of an image's content: its name; None for the two tables."""
+        stem = Path(self.name).stem
+        return stem if self.name.startswith("images/") else None
+
     def faults(self) -> list[Path]:
         """Return the places that do not hold its content."""
         linked = self.place.exists() and self.cached.exists() and self.place.samefile(self.cached)
         if linked:
-            return [] if _md5(self.place) == self.md5 else [self.place, self.cached]
-        return [place for place in (self.place, self.cached) if _md5(place) != self.md5]
+            return [] if self.is_content(self.place) else [self.place, self.cached]
+        return [place for place in (self.place, self.cached) if not self.is_content(place)]
 
-    def is_held(self) -> bool:
-        return len(self.faults()) < 2
+    def is_content(self, place: Path) -> bool:
+        if self.sha256 is None:
+            return md5_of(place) == self.md5
+        try:
+            with place.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+        except OSError:
+            return False
 
 
 def run(
@@ -69,10 +91,15 @@ def run(
     """
     with dataset_lock(workspace):
         version = dataset_version(workspace)
-        files = _files(workspace, open_cache(workspace), version)
+        cache = open_cache(workspace)
+        held(workspace.dataset)  # nobody else's file may lie there
+        files = _files(workspace, cache, version)
+        refuse_other_version(workspace, cache, {file.name: file.md5 for file in files})
         damaged = _damaged(files, watch)
+        _refuse_a_damaged_version(damaged)
         if damaged:
             _mend(workspace, home, damaged, say)
+        shutil.rmtree(workspace.staging, ignore_errors=True)
     mended = tuple(sorted(file.name for file in damaged))
     say(
         f"dataset {version[:12]}: all {len(files)} files are what their names say"
@@ -92,22 +119,53 @@ def _files(workspace: Workspace, cache: Cache, version: str) -> list[Held]:
 
 
 def _have_list_back(workspace: Workspace, cache: Cache, version: str) -> dict[str, str]:
-    """The cache may have been emptied: the workspace, or a remote, can fill it again."""
-    before = workspace.dataset_dvc.read_bytes()
-    with suppress(DarkroomError):
-        dvc(workspace, "add", "--quiet", "data/dataset")
-    if workspace.dataset_dvc.read_bytes() != before:
-        workspace.dataset_dvc.write_bytes(before)
-        with suppress(DarkroomError):
-            dvc(workspace, "fetch", "--quiet", "data/dataset.dvc")
+    """The cache may be empty: the workspace or a remote knows the list."""
+    dataset = workspace.dataset
+    here = {
+        path.relative_to(dataset).as_posix(): md5_of(path) or ""
+        for path in dataset.rglob("*")
+        if path.is_file()
+    }
+    content = listing_of(here)
+    if f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}.dir" == version:
+        for name, md5 in here.items():
+            replace_by_link(cache.object(md5), dataset / name, workspace.staging)
+        return here
+    told = _fetch(workspace)
     try:
         return cache.files(version)
     except DatasetError as error:
         raise DatasetError(
             error.what,
-            "the files in data/dataset are not that version either, and no remote has it",
-            mend="darkroom ingest takes the dataset anew from the source, as it is now",
+            f"the files in data/dataset are not that version, and {told}",
+            mend="dvc pull where another remote has it, or darkroom ingest, which takes the "
+            "source as it is now",
         ) from None
+
+
+def _fetch(workspace: Workspace) -> str:
+    """Ask the remote for what the cache lacks; return, in words, how that went."""
+    if not has_remote(workspace):
+        return "there is no remote"
+    try:
+        dvc(workspace, "fetch", "data/dataset.dvc")
+    except CommandError as error:
+        return f"the remote did not give it: {'; '.join(error.where) or error.what}"
+    return "the remote does not have it"
+
+
+def _refuse_a_damaged_version(damaged: dict[Held, list[Path]]) -> None:
+    """`dvc repro` makes a version of whatever lies in data/dataset, damaged files too."""
+    made_so = [
+        file for file, faults in damaged.items() if any(md5_of(p) == file.md5 for p in faults)
+    ]
+    if made_so:
+        raise DatasetError(
+            f"{len(made_so)} images were damaged before this dataset version was made of them",
+            *(file.name for file in made_so[:3]),
+            mend="darkroom ingest --rescan takes them anew from the source; "
+            "git log data/dataset.dvc names older versions",
+        )
 
 
 def _damaged(files: Sequence[Held], watch: Watch) -> dict[Held, list[Path]]:
@@ -127,25 +185,36 @@ def _mend(
     damaged: dict[Held, list[Path]],
     say: Callable[[str], None],
 ) -> None:
+    """Each file is replaced by one rename: a mending that is cut off leaves none missing."""
     paths = _paths(workspace)
-    for file, faults in damaged.items():
-        say(f"damaged or missing: {file.name}{_shown(paths.get(_sha256_of(file)))}")
-        for place in faults:
-            _set_aside(place, home.private / "damaged")
-    lost = [file for file in damaged if not file.is_held()]
-    _from_source(workspace, home, {_sha256_of(file): file for file in lost})
-    lost = [file for file in lost if not file.is_held()]
-    if lost:
-        with suppress(DarkroomError):  # no remote, or one that lacks them: told below
-            dvc(workspace, "fetch", "--quiet", "data/dataset.dvc")
+    aside = home.private / "damaged"
     for file in damaged:
-        _complete(file)
-    lost = [file for file in damaged if not file.is_held()]
+        say(f"damaged or missing: {file.name}{_shown(paths.get(file.sha256 or ''))}")
+    lost = {file for file, faults in damaged.items() if len(faults) == 2}
+    told = "there is no remote"
     if lost:
+        _from_source(workspace, {file.sha256: file for file in lost if file.sha256}, aside, home)
+        lost = {file for file in lost if len(file.faults()) == 2}
+    if lost:
+        for file in lost:
+            _set_aside(file.cached, aside, keep=False)  # DVC fetches what its cache lacks
+        told = _fetch(workspace)
+    for file in damaged:
+        faults = file.faults()
+        if len(faults) == 1:
+            good = file.cached if faults[0] == file.place else file.place
+            _set_aside(faults[0], aside)
+            replace_by_link(faults[0], good, workspace.staging)
+    lost = {file for file in lost if len(file.faults()) == 2}
+    for file in lost:
+        _set_aside(file.place, aside, keep=False)
+    if lost:
+        names = sorted(f"{f.name}{_shown(paths.get(f.sha256 or ''))}" for f in lost)
         raise DatasetError(
-            f"{len(lost)} files of the dataset are damaged, and neither source nor remote has them",
-            *(f"{file.name}{_shown(paths.get(_sha256_of(file)))}" for file in lost[:3]),
-            mend="darkroom ingest takes the dataset anew from the source, as it is now",
+            f"{len(lost)} files of the dataset are damaged, and the source does not have them",
+            *names[:2],
+            told,
+            mend="dvc pull where another remote has them; darkroom ingest goes on without them",
         )
 
 
@@ -165,12 +234,8 @@ def _shown(row: CatalogueRow | None) -> str:
     return "" if row is None else f" ({row.path})"
 
 
-def _sha256_of(file: Held) -> str:
-    return Path(file.name).stem
-
-
-def _from_source(workspace: Workspace, home: Home, wanted: dict[str, Held]) -> None:
-    """Copy what the source still has into the workspace."""
+def _from_source(workspace: Workspace, wanted: dict[str, Held], aside: Path, home: Home) -> None:
+    """Put what the source still has into the workspace's place."""
     catalogue = _catalogue(workspace)
     by_path = {
         path: wanted[row.sha256]
@@ -185,45 +250,25 @@ def _from_source(workspace: Workspace, home: Home, wanted: dict[str, Held]) -> N
         with opened_folder(source.root) as folder:
             for entry in source.entries():
                 file = by_path.get(entry.path)
-                if file is not None and not file.is_held():
+                if file is not None and entry.stat is not None:
                     with suppress(UnreadableImage):
-                        data, _ = read_beneath(folder, entry.relative, 2**40)
-                        _write(file, data, workspace.staging)
+                        data, _ = read_beneath(folder, entry.relative, entry.stat.st_size)
+                        _put(file, data, workspace.staging, aside)
 
 
-def _write(file: Held, data: bytes, staging: Path) -> None:
-    if hashlib.md5(data, usedforsecurity=False).hexdigest() == file.md5:
+def _put(file: Held, data: bytes, staging: Path, aside: Path) -> None:
+    if hashlib.sha256(data).hexdigest() == file.sha256 and not file.is_content(file.place):
         for folder in (staging, file.place.parent):
             folder.mkdir(parents=True, exist_ok=True)
         (staging / file.place.name).write_bytes(data)
+        _set_aside(file.place, aside)
         (staging / file.place.name).replace(file.place)
 
 
-def _complete(file: Held) -> None:
-    """Let both places hold what one of them does."""
-    for have, lack in ((file.cached, file.place), (file.place, file.cached)):
-        if _md5(have) == file.md5 and not lack.exists():
-            lack.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                lack.hardlink_to(have)
-            except OSError:
-                shutil.copyfile(have, lack)
-            lack.chmod(0o444)  # as DVC leaves them
-
-
-def _set_aside(place: Path, folder: Path) -> None:
+def _set_aside(place: Path, folder: Path, *, keep: bool = True) -> None:
+    """Keep what is damaged, for whoever wants to look; with *keep* it stays in its place, too."""
     if place.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.move(place, folder / place.name)
-
-
-def _md5(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, _new_md5).hexdigest()
-    except OSError:
-        return None
-
-
-def _new_md5() -> "hashlib._Hash":
-    return hashlib.md5(usedforsecurity=False)
+        shutil.copyfile(place, folder / place.name)
+        if not keep:
+            place.unlink()

@@ -12,6 +12,7 @@ from pipeline.data.corrections import read_corrections
 from pipeline.data.report import describe, glance, write_report
 from pipeline.data.split import split, unknown
 from pipeline.data.splits import LEFT_OUT, USED, write_splits
+from pipeline.data.store import held
 from pipeline.errors import DatasetError
 from pipeline.params import Params
 from pipeline.workspace import Workspace, fresh
@@ -21,10 +22,13 @@ def run(workspace: Workspace, params: Params, say: Callable[[str], None]) -> Non
     """Raises DatasetError where snapshot, catalogue and params.yaml do not belong together."""
     catalogue = read_catalogue(workspace.catalogue)
     _refuse_other_source(catalogue, params.data.source)
-    _refuse_other_images(catalogue, workspace.images)
+    _refuse_other_images(catalogue, workspace.dataset)
     corrections = read_corrections(workspace.corrections)
     for sha256 in unknown(catalogue, [*corrections.excluded, *corrections.relabelled]):
         say(f"correction of {sha256[:12]}... ignored: no such image in the dataset")
+    known = {row.label for row in catalogue.rows}
+    for label in sorted(set(corrections.relabelled.values()) - known):
+        say(f"data/corrections/relabel.csv names a class that the source does not have: {label}")
     distance = params.data.near_duplicate_distance
     splits = split(catalogue, params.split, distance, corrections)
     workspace.splits.parent.mkdir(parents=True, exist_ok=True)
@@ -46,13 +50,17 @@ def _refuse_other_source(catalogue: Catalogue, source: str) -> None:
         )
 
 
-def _refuse_other_images(catalogue: Catalogue, images: Path) -> None:
-    """A snapshot whose taking-in was cut off must not be trained on."""
-    named = {row.file for row in catalogue.rows}
-    found = {p.relative_to(images).as_posix() for p in images.rglob("*") if not p.is_dir()}
-    if named != found:
-        raise DatasetError(
-            "the snapshot's images are not those that its catalogue names",
-            f"{len(named - found)} missing, {len(found - named)} not named, in {images}",
-            mend="darkroom ingest, or dvc pull in a clone",
-        )
+def _refuse_other_images(catalogue: Catalogue, dataset: Path) -> None:
+    """A snapshot whose taking-in was cut off, or that was touched since, must not be trained on."""
+    lying = held(dataset)
+    found = dict(zip(lying["file"].to_pylist(), lying["size"].to_pylist(), strict=True))
+    named = {row.file: row.bytes for row in catalogue.rows}
+    if named == found:
+        return
+    missing, more = len(named.keys() - found.keys()), len(found.keys() - named.keys())
+    other = sum(found[file] != named[file] for file in named.keys() & found.keys())
+    raise DatasetError(
+        "the snapshot's images are not those that its catalogue names",
+        f"{missing} missing, {more} not named, {other} of another size, in {dataset / 'images'}",
+        mend="darkroom ingest, or dvc pull in a clone",
+    )

@@ -138,12 +138,20 @@ def test_a_line_without_a_path_is_shown_by_its_number(lay):
     assert one(write_csv(lay("a.png"), "path,label\n\n,cat\n")).path == "line 3"
 
 
-def test_the_second_line_with_the_same_file_is_refused_however_it_says_so(lay):
+def test_a_line_that_says_the_same_again_is_refused_however_it_says_so(lay):
     source = lay("a.png")
-    path = write_csv(source, f"path,label\na.png,cat\n./a.png,dog\n{source}/a.png,cat\n")
+    path = write_csv(source, f"path,label\na.png,cat\n./a.png,cat\n{source}/a.png,cat\n")
     first, *others = listed(path)
     assert (first.label, first.refusal) == ("cat", None)
     assert [entry.refusal[0] for entry in others] == ["listed_twice"] * 2
+
+
+def test_a_line_that_says_otherwise_of_a_file_is_a_copy_that_disagrees(lay):
+    path = write_csv(lay("a.png"), "path,label\na.png,cat\na.png,dog\n")
+    assert [(entry.label, entry.refusal) for entry in listed(path)] == [
+        ("cat", None),
+        ("dog", None),
+    ]
 
 
 def test_a_file_that_is_not_there_is_gone_and_the_others_are_listed(lay):
@@ -207,7 +215,7 @@ def test_a_wrong_row_of_a_parquet_list_is_named_as_if_it_were_csv(lay):
         ("", "has no column path and no column label"),
         ("path,class\na.png,cat\n", "has no column label"),
         ("a.png,cat\n", "has no column path and no column label"),
-        ("path;label\na.png;cat\n", "has no column path and no column label"),
+        ("path;label\na.png;cat\n", "is separated by semicolons"),
         ("path,label,sha256\na.png,cat,0\n", "has a column that cannot be kept: sha256"),
         ("path,label,copies\na.png,cat,0\n", "has a column that cannot be kept: copies"),
         ("path,label,\na.png,cat,0\n", "has a column that cannot be kept: one without a name"),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from pipeline.data.catalogue import CATALOGUE, DISAGREE, Refusal
 from pipeline.data.folders import Entry
-from pipeline.data.records import RECORDS, join, tabulate, to_table
+from pipeline.data.records import RECORDS, join, tabulate
 from pipeline.data.resolve import resolve
+from pipeline.data.tables import to_table
 
 COLUMNS = ("group", "split")
 STAT = Path(__file__).stat()

@@ -471,7 +471,8 @@ def test_a_class_whose_images_of_a_split_are_all_near_ones_of_the_test_is_refuse
     with pytest.raises(DatasetError) as caught:
         split_rows(rows)
     assert caught.value.what == f"class cat has no image in {name}"
-    assert "add images of that class" in caught.value.mend
+    assert caught.value.where[0] == "of class cat are left out: 1 near_test"
+    assert "column split" in caught.value.mend
 
 
 def test_a_class_whose_test_images_are_all_excluded_is_refused_by_name():

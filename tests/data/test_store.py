@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.data.store import held, holds, move_in, sweep
-from pipeline.errors import SourceError
+from pipeline.errors import DatasetError
 
 
 def name(digit: str, suffix: str = ".png") -> str:
@@ -69,7 +69,7 @@ def test_where_there_is_no_dataset_nothing_is_held(tmp_path):
 )
 def test_a_file_that_no_ingest_put_there_is_named_and_kept(dataset, foreign):
     put(dataset / foreign)
-    with pytest.raises(SourceError) as caught:
+    with pytest.raises(DatasetError) as caught:
         held(dataset)
     assert caught.value.what == "data/dataset holds 1 files that no ingest put there"
     assert " ".join(str(dataset / foreign).splitlines()) in caught.value.where
@@ -79,7 +79,7 @@ def test_a_file_that_no_ingest_put_there_is_named_and_kept(dataset, foreign):
 def test_a_link_in_the_dataset_is_foreign_and_not_followed(dataset, tmp_path):
     put(tmp_path / "elsewhere" / name("c"))
     (dataset / "images/link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(SourceError, match="1 files"):
+    with pytest.raises(DatasetError, match="1 files"):
         held(dataset)
 
 

@@ -101,6 +101,7 @@ def make(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> Cal
 
     monkeypatch.setattr(snapshot, "read_beneath", read)
     monkeypatch.setattr(ingest, "dvc", dvc)
+    monkeypatch.setattr(ingest, "link_to_cache", lambda workspace: None)
 
     def made(name: str = "project") -> Project:
         project = Project(tmp_path / name, params, opened)
@@ -234,6 +235,7 @@ def test_a_table_that_was_lost_is_written_again_from_memory(project, lost):
 def test_a_file_written_just_now_is_read_once_more(project, monkeypatch):
     monkeypatch.undo()  # the clock is the real one again
     monkeypatch.setattr(ingest, "dvc", lambda workspace, *arguments: None)
+    monkeypatch.setattr(ingest, "link_to_cache", lambda workspace: None)
     project.put("cat/new.bmp", 50)
     assert project.ingest().read == 1
     assert project.ingest().read == 1

@@ -169,6 +169,57 @@ def test_a_version_that_nobody_has_is_a_named_error_and_stays_named(world):
     assert world.workspace.dataset_dvc.read_bytes() == before
 
 
+def test_an_image_that_was_versioned_damaged_is_not_called_whole(world):
+    """`dvc repro` makes a version of whatever lies there."""
+    image = one_image(world)
+    content = image.read_bytes()
+    image.unlink()
+    image.write_bytes(content + b"more")
+    world.run("dvc", "add", "data/dataset")
+    with pytest.raises(DatasetError, match="damaged before this dataset version"):
+        checked(world)
+    assert "another size" in world.run("darkroom", "split", ok=False).stderr
+    world.run("darkroom", "ingest", "--rescan")
+    assert checked(world)[0].mended == ()
+
+
+def test_a_failure_leaves_gits_index_as_it_was(world):
+    world.commit()
+    shutil.rmtree(world.root / ".dvc/cache")
+    one_image(world).unlink()
+    with pytest.raises(DatasetError):
+        checked(world)
+    assert world.run("git", "status", "--porcelain", "data/dataset.dvc").stdout == ""
+
+
+def test_a_clone_that_has_nothing_yet_is_filled_from_its_remote(world, tmp_path):
+    world.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "remote"))
+    world.run("dvc", "push")
+    before = {path: path.read_bytes() for path in files_of(world)}
+    shutil.rmtree(world.workspace.dataset)
+    shutil.rmtree(world.root / ".dvc/cache")
+    checked(world)
+    assert {path: path.read_bytes() for path in files_of(world)} == before
+
+
+def test_another_version_in_the_workspace_is_not_called_damage(world):
+    """After `git checkout` without `dvc checkout`, or an ingest that was cut off."""
+    text = world.workspace.dataset_dvc.read_text()
+    (next((world.root / "source/0").iterdir())).unlink()
+    world.run("darkroom", "ingest")
+    world.workspace.dataset_dvc.write_text(text)
+    before = world.workspace.catalogue.read_bytes()
+    with pytest.raises(DatasetError, match="is not the version"):
+        checked(world)
+    assert world.workspace.catalogue.read_bytes() == before
+
+
+def test_a_strangers_file_in_the_dataset_is_named(world):
+    (world.workspace.dataset / "notes.txt").write_text("mine")
+    with pytest.raises(DatasetError, match="no ingest put there"):
+        checked(world)
+
+
 def test_nobody_verifies_while_an_ingest_is_at_work(world):
     with FileLock(world.root / ".dvc/tmp/darkroom-ingest.lock"), pytest.raises(Busy):
         checked(world)

@@ -1,5 +1,8 @@
 """The stage refuses a dataset that is not what params.yaml and its catalogue say."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from catalogues import catalogue, image, one_in_each_split, table
 
@@ -12,6 +15,7 @@ from pipeline.workspace import Workspace
 
 SIX = one_in_each_split()
 GONE = "f" * 64
+MORE = f"00/{'0' * 64}.png"
 
 
 def lay_down(workspace: Workspace, made: Catalogue) -> None:
@@ -19,7 +23,7 @@ def lay_down(workspace: Workspace, made: Catalogue) -> None:
     for row in made.rows:
         path = workspace.images / row.file
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_bytes(bytes(row.bytes))
     write_catalogue(workspace.catalogue, table(made.rows), made.source)
     write_quarantine(workspace.quarantine, [])
     workspace.corrections.mkdir(parents=True, exist_ok=True)
@@ -69,10 +73,7 @@ def test_a_dataset_of_another_source_is_refused(workspace, of_photos):
     ("spoil", "told"),
     [
         pytest.param(
-            lambda images: (
-                (images / "00" / "half.png").parent.mkdir(exist_ok=True)
-                or (images / "00" / "half.png").touch()
-            ),
+            lambda images: (images / MORE).parent.mkdir(exist_ok=True) or (images / MORE).touch(),
             "0 missing, 1 not named",
             id="one too many",
         ),
@@ -80,12 +81,19 @@ def test_a_dataset_of_another_source_is_refused(workspace, of_photos):
             lambda images: (images / SIX[0].file).unlink(), "1 missing, 0 not named", id="one gone"
         ),
         pytest.param(
-            lambda images: (images / SIX[0].file).rename(images / "half.png"),
+            lambda images: (images / SIX[0].file).rename(
+                images / SIX[0].file[:2] / Path(MORE).name
+            ),
             "1 missing, 1 not named",
             id="one under another name",
         ),
         pytest.param(
-            lambda images: images.rename(images.with_name("elsewhere")),
+            lambda images: (images / SIX[0].file).write_bytes(b"damaged"),
+            "1 of another size",
+            id="one damaged",
+        ),
+        pytest.param(
+            lambda images: shutil.rmtree(images),
             "6 missing, 0 not named",
             id="all gone",
         ),
