@@ -11,7 +11,7 @@ from pipeline.data.splits import USED
 
 
 def image(
-    number: int,
+    content: object,
     label: str | None = "cat",
     *,
     path: str | None = None,
@@ -19,12 +19,12 @@ def image(
     phash: int | None = None,
     **columns: str | None,
 ) -> CatalogueRow:
-    """Return the row of the image with *number*; *columns* are those of a list of images."""
-    sha256 = hashlib.sha256(str(number).encode()).hexdigest()
+    """Return the row of an image, the same for equal *content*; *columns* are those of a list."""
+    sha256 = hashlib.sha256(str(content).encode()).hexdigest()
     return CatalogueRow(
         sha256=sha256,
         file=f"{sha256[:2]}/{sha256}.png",
-        path=path or f"{label}/{number}.png",
+        path=path or f"{label}/{content}.png",
         copies=copies,
         label=label,
         bytes=100,
@@ -48,26 +48,6 @@ def one_in_each_split() -> list[CatalogueRow]:
         image(number, label, split=name)
         for number, (label, name) in enumerate((c, s) for c in ("cat", "dog") for s in USED)
     ]
-
-
-def row(content: object, label: str | None = "cat", **values: object) -> CatalogueRow:
-    """Return the row of an image of 8 × 8 pixels; equal *content* is the same image."""
-    digest = hashlib.sha256(str(content).encode()).hexdigest()
-    known: dict[str, object] = {
-        "sha256": digest,
-        "file": f"{digest[:2]}/{digest}.png",
-        "path": f"{label}/{content}.png",
-        "copies": (),
-        "label": label,
-        "bytes": 100,
-        "width": 8,
-        "height": 8,
-        "mode": "L",
-        "phash": None,
-        "brightness": 0.5,
-        "sharpness": 1.5,
-    }
-    return CatalogueRow(**(known | values))  # type: ignore[arg-type]
 
 
 def table(rows: Sequence[CatalogueRow]) -> pa.Table:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from pipeline.errors import DatasetError
 
+_MORE = "(more)"
+"""Where the cells of a line go that has too many."""
+
 
 @dataclass(frozen=True)
 class Corrections:
@@ -36,7 +39,7 @@ def read_lines(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     name = f"data/corrections/{path.name}"
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines, skipinitialspace=True)
+            reader = csv.DictReader(lines, restkey=_MORE, skipinitialspace=True)
             if list(reader.fieldnames or ()) != list(columns):
                 raise DatasetError(
                     f"{name} has other columns than it must",
@@ -64,10 +67,10 @@ def read_lines(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 def _correction(row: dict[str, str], where: str, columns: Sequence[str]) -> dict[str, str]:
     cells = {column: (row.get(column) or "").strip() for column in columns}
-    if None in row:
+    if _MORE in row:
         raise DatasetError(
             f"{where} has more cells than {', '.join(columns)}",
-            f"it holds {len(columns) + len(row[None])}",  # type: ignore[index]
+            f"beyond them: {', '.join(row[_MORE])}",
             mend="put a text that holds a comma between double quotes",
         )
     if set(row) != set(columns) or not all(cells.values()) or len(cells["sha256"]) != 64:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
-"""What file managers leave behind; ignored, as every name that begins with a dot is."""
+CLUTTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""What file managers leave behind; .dvcignore names it too."""
+_CLUTTER = frozenset(map(str.lower, CLUTTER))
+"""Ignored, however it is written, as every name that begins with a dot is."""
 _DEEPEST = 64
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

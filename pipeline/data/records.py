@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.data.catalogue import CATALOGUE
 from pipeline.data.folders import Entry
 from pipeline.data.tables import read_table, to_table, write_table
 from pipeline.errors import DatasetError
@@ -28,17 +29,11 @@ _FOUND = pa.schema(
         ("found_detail", pa.string()),
     ]
 )
+_IMAGE = ("sha256", "file", "width", "height", "mode", "phash", "brightness", "sharpness")
 RECORDS = pa.schema(
     [
         *((name, pa.int64()) for name in _STAMP),
-        ("sha256", pa.string()),
-        ("file", pa.string()),
-        ("width", pa.int64()),
-        ("height", pa.int64()),
-        ("mode", pa.string()),
-        ("phash", pa.string()),
-        ("brightness", pa.float64()),
-        ("sharpness", pa.float64()),
+        *map(CATALOGUE.field, _IMAGE),
         ("reason", pa.string()),
         ("detail", pa.string()),
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.data.folders import CLUTTER
 from pipeline.data.tables import to_table
 from pipeline.errors import DatasetError
 
@@ -30,7 +31,11 @@ def held(dataset: Path) -> pa.Table:
             image = name.removeprefix("images/")
             if image != name and _IMAGE.fullmatch(image):
                 yield image, size
-            elif not (_TABLE.fullmatch(name) or _SCRATCH.fullmatch(name) or _is_clutter(name)):
+            elif not (
+                _TABLE.fullmatch(name)
+                or _SCRATCH.fullmatch(name)
+                or name.rpartition("/")[2] in CLUTTER
+            ):
                 foreign.append(name)
 
     found = to_table(own(), _HELD) if dataset.is_dir() else _HELD.empty_table()
@@ -41,11 +46,6 @@ def held(dataset: Path) -> pa.Table:
             mend="move them out of data/dataset; images belong into the source",
         )
     return found
-
-
-def _is_clutter(name: str) -> bool:
-    """What file managers lay down by themselves; .dvcignore names it too."""
-    return name.rpartition("/")[2] in (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def holds(held: pa.Table, file: pa.ChunkedArray, size: pa.ChunkedArray) -> pa.ChunkedArray:

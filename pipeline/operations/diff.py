@@ -12,7 +12,7 @@ from pipeline.data.diff import Diff, Version, by_class, diff
 from pipeline.data.diff_page import render
 from pipeline.errors import DatasetError, ProjectError
 from pipeline.graph import dataset_version, version_in
-from pipeline.operations.dvc import Cache, open_cache, refuse_other_version
+from pipeline.operations.dvc_cache import Cache, open_cache, refuse_other_version
 from pipeline.params import slug
 from pipeline.tracking.dataset import dataset_of_run
 from pipeline.workspace import Home, Workspace

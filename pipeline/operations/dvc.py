@@ -1,123 +1,11 @@
-"""What DVC alone may do (versioning the dataset), and what it keeps: every version's files."""
+"""Calling DVC, for what it alone may do."""
 
-import hashlib
-import json
 import os
-import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.data.catalogue import is_catalogue
-from pipeline.errors import CommandError, DatasetError
-from pipeline.graph import dataset_version
+from pipeline.errors import CommandError
 from pipeline.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Cache:
-    """DVC's cache: files under the MD5 of their content."""
-
-    root: Path
-
-    def name(self, md5: str) -> str:
-        """Return where an object lies, relative to the cache."""
-        return f"files/md5/{md5[:2]}/{md5[2:]}"
-
-    def object(self, md5: str) -> Path:
-        return self.root / self.name(md5)
-
-    def files(self, version: str) -> dict[str, str]:
-        """Return the MD5 of every file of a dataset version, by its path in data/dataset.
-
-        Raises DatasetError where the cache does not hold the version.
-        """
-        if re.fullmatch(r"[0-9a-f]{32}\.dir", version) is None:
-            raise _not_held(version)
-        try:
-            listed = json.loads(self.object(version).read_bytes())
-            return {str(file["relpath"]): str(file["md5"]) for file in listed}
-        except (OSError, ValueError, KeyError, TypeError):
-            raise _not_held(version) from None
-
-
-def listing_of(files: Mapping[str, str]) -> bytes:
-    """Return DVC's list of a folder's *files* (path → MD5): its MD5 is the folder's version."""
-    entries = [{"md5": files[name], "relpath": name} for name in sorted(files)]
-    return json.dumps(entries, sort_keys=True).encode()
-
-
-def link_to_cache(workspace: Workspace) -> None:
-    """Let every file of the dataset that DVC has left a copy of its own share its cached bytes.
-
-    DVC links what it adds, but not what its cache holds already.
-    """
-    alone = [
-        path
-        for path in workspace.dataset.rglob("*")
-        if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1
-    ]
-    if not alone:
-        return
-    cache = open_cache(workspace)
-    files = cache.files(dataset_version(workspace))
-    for path in alone:
-        cached = cache.object(files[path.relative_to(workspace.dataset).as_posix()])
-        if md5_of(cached) == md5_of(path) is not None:
-            replace_by_link(path, cached, workspace.staging)
-
-
-def replace_by_link(path: Path, source: Path, staging: Path) -> None:
-    """Put a hard link of *source*, or a copy, in the place of *path*, by one rename; read-only, as
-    DVC leaves its files."""
-    for folder in (staging, path.parent):
-        folder.mkdir(parents=True, exist_ok=True)
-    scratch = staging / f"link-{path.name}"
-    scratch.unlink(missing_ok=True)
-    try:
-        scratch.hardlink_to(source)
-    except OSError:  # another file system
-        shutil.copyfile(source, scratch)
-    scratch.chmod(0o444)
-    scratch.replace(path)
-
-
-def md5_of(path: Path) -> str | None:
-    """Return the MD5 of a file; None where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, _md5).hexdigest()
-    except OSError:
-        return None
-
-
-def _md5() -> "hashlib._Hash":
-    return hashlib.md5(usedforsecurity=False)
-
-
-def refuse_other_version(workspace: Workspace, cache: Cache, files: Mapping[str, str]) -> None:
-    """Raise DatasetError where data/dataset is not what data/dataset.dvc names: an ingest was cut
-    off, or git has switched branches. (A catalogue that is a link into the cache is that
-    version's, whatever has become of its bytes.)"""
-    md5 = files.get("catalogue.parquet", "")
-    cached = cache.object(md5)
-    here = workspace.catalogue
-    if here.exists() and cached.exists() and here.samefile(cached):
-        return
-    if md5_of(here) == md5 or not is_catalogue(here):
-        return
-    raise DatasetError(
-        "data/dataset is not the version that data/dataset.dvc names",
-        "an ingest was cut off before its end, or git has switched to another version",
-        mend="darkroom ingest (the source as it is now), or dvc checkout data/dataset.dvc",
-    )
-
-
-def open_cache(workspace: Workspace) -> Cache:
-    return Cache(workspace.root / dvc(workspace, "cache", "dir").strip())
 
 
 def has_remote(workspace: Workspace) -> bool:
@@ -154,11 +42,3 @@ def _words(stderr: str) -> list[str]:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     return (errors or [line for line in lines if "dvc.org" not in line])[:2]
-
-
-def _not_held(version: str) -> DatasetError:
-    return DatasetError(
-        f"DVC's cache does not hold dataset version {version[:12]}",
-        "it was made elsewhere, or collected as garbage",
-        mend="dvc fetch --all-commits brings what the remote has",
-    )

@@ -2,7 +2,8 @@
 
 The order makes every moment safe to be killed at: images are staged outside the snapshot, moved
 in, then the catalogue that names them replaces the old one by rename, then what it does not name
-is swept out, then DVC is told. `split` refuses a snapshot that is between two of these.
+is swept out, then DVC is told. `split` refuses a snapshot whose images are not those that its
+catalogue names; `verify` and `diff` refuse one that DVC was not told of.
 """
 
 import hashlib
@@ -47,7 +48,8 @@ from pipeline.data.store import held, holds, move_in, sweep
 from pipeline.data.tables import to_table
 from pipeline.errors import DatasetError, SourceError
 from pipeline.graph import dataset_version
-from pipeline.operations.dvc import dvc, link_to_cache
+from pipeline.operations.dvc import dvc
+from pipeline.operations.dvc_cache import link_to_cache
 from pipeline.operations.lock import dataset_lock
 from pipeline.params import DataParams, Params
 from pipeline.serving import images
@@ -102,9 +104,6 @@ def _ingest(
     watch: Watch,
     rescan: bool,
 ) -> Ingested:
-    pa.set_memory_pool(
-        pa.system_memory_pool()
-    )  # gives back what it frees: a sixth less at its peak
     memory = home.private / "ingest" / f"{_digest(str(source.root).encode())[:16]}.parquet"
     settings = _settings(params)
     limits = image_limits(params)
@@ -145,9 +144,7 @@ def _ingest(
         images=len(catalogue),
         refused=Counter(refusal.reason for refusal in refusals),
         read=len(new),
-        gone=len(before) - pc.sum(pc.is_in(before, value_set=catalogue["sha256"])).as_py()
-        if len(before)
-        else 0,
+        gone=len(before) - len(before.filter(pc.is_in(before, value_set=catalogue["sha256"]))),
     )
 
 

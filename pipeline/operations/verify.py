@@ -19,10 +19,9 @@ from pipeline.data.sources import open_source
 from pipeline.data.store import held
 from pipeline.errors import CommandError, DarkroomError, DatasetError, UnreadableImage
 from pipeline.graph import dataset_version
-from pipeline.operations.dvc import (
+from pipeline.operations.dvc import dvc, has_remote
+from pipeline.operations.dvc_cache import (
     Cache,
-    dvc,
-    has_remote,
     listing_of,
     md5_of,
     open_cache,
@@ -45,7 +44,7 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class Held:
+class DatasetFile:
     """One file of the dataset, and the two places that hold it, hard links of one another."""
 
     name: str
@@ -108,13 +107,14 @@ def run(
     return Verified(version, len(files), mended)
 
 
-def _files(workspace: Workspace, cache: Cache, version: str) -> list[Held]:
+def _files(workspace: Workspace, cache: Cache, version: str) -> list[DatasetFile]:
     try:
         listed = cache.files(version)
     except DatasetError:
         listed = _have_list_back(workspace, cache, version)
     return [
-        Held(name, md5, workspace.dataset / name, cache.object(md5)) for name, md5 in listed.items()
+        DatasetFile(name, md5, workspace.dataset / name, cache.object(md5))
+        for name, md5 in listed.items()
     ]
 
 
@@ -154,7 +154,7 @@ def _fetch(workspace: Workspace) -> str:
     return "the remote does not have it"
 
 
-def _refuse_a_damaged_version(damaged: dict[Held, list[Path]]) -> None:
+def _refuse_a_damaged_version(damaged: dict[DatasetFile, list[Path]]) -> None:
     """`dvc repro` makes a version of whatever lies in data/dataset, damaged files too."""
     made_so = [
         file for file, faults in damaged.items() if any(md5_of(p) == file.md5 for p in faults)
@@ -168,10 +168,10 @@ def _refuse_a_damaged_version(damaged: dict[Held, list[Path]]) -> None:
         )
 
 
-def _damaged(files: Sequence[Held], watch: Watch) -> dict[Held, list[Path]]:
+def _damaged(files: Sequence[DatasetFile], watch: Watch) -> dict[DatasetFile, list[Path]]:
     found = {}
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        results = zip(files, threads.map(Held.faults, files), strict=True)
+        results = zip(files, threads.map(DatasetFile.faults, files), strict=True)
         for done, (file, faults) in enumerate(results, 1):
             if faults:
                 found[file] = faults
@@ -182,7 +182,7 @@ def _damaged(files: Sequence[Held], watch: Watch) -> dict[Held, list[Path]]:
 def _mend(
     workspace: Workspace,
     home: Home,
-    damaged: dict[Held, list[Path]],
+    damaged: dict[DatasetFile, list[Path]],
     say: Callable[[str], None],
 ) -> None:
     """Each file is replaced by one rename: a mending that is cut off leaves none missing."""
@@ -234,7 +234,9 @@ def _shown(row: CatalogueRow | None) -> str:
     return "" if row is None else f" ({row.path})"
 
 
-def _from_source(workspace: Workspace, wanted: dict[str, Held], aside: Path, home: Home) -> None:
+def _from_source(
+    workspace: Workspace, wanted: dict[str, DatasetFile], aside: Path, home: Home
+) -> None:
     """Put what the source still has into the workspace's place."""
     catalogue = _catalogue(workspace)
     by_path = {
@@ -256,7 +258,7 @@ def _from_source(workspace: Workspace, wanted: dict[str, Held], aside: Path, hom
                         _put(file, data, workspace.staging, aside)
 
 
-def _put(file: Held, data: bytes, staging: Path, aside: Path) -> None:
+def _put(file: DatasetFile, data: bytes, staging: Path, aside: Path) -> None:
     if hashlib.sha256(data).hexdigest() == file.sha256 and not file.is_content(file.place):
         for folder in (staging, file.place.parent):
             folder.mkdir(parents=True, exist_ok=True)

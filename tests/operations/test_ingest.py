@@ -280,7 +280,7 @@ def test_a_bad_source_is_a_named_error_and_changes_nothing(tmp_path, params, lay
 
 
 def lay_snapshot(world: World) -> None:
-    row = catalogues.row("a")
+    row = catalogues.image("a")
     write_image(world.workspace.images / row.file, 0)
     catalogues.write(world.workspace.catalogue, [row], "source")
     world.workspace.dataset_dvc.write_text("outs:\n- md5: abc.dir\n  path: dataset\n")
