@@ -100,21 +100,22 @@ def read_catalogue(path: Path) -> Catalogue:
 def is_catalogue(path: Path) -> bool:
     """Whether *path* can be read as one."""
     try:
-        read_source(path)
-        read_hashes(path)
+        read_identities(path)
     except DatasetError:
         return False
     return True
 
 
-def read_hashes(path: Path) -> pa.ChunkedArray:
-    """Return the sha256 of every image; raise DatasetError as `read_catalogue` does."""
-    return read_table(path, CATALOGUE, (), mend=_MEND)[0]["sha256"]
+def read_identities(path: Path) -> tuple[str, pa.ChunkedArray]:
+    """Return where the dataset was taken from, and the sha256 of every image; raise DatasetError
+    as `read_catalogue` does."""
+    table, metadata = read_table(path, CATALOGUE, ("source",), mend=_MEND)
+    return metadata["source"], table["sha256"]
 
 
 def read_source(path: Path) -> str:
     """Return where the dataset was taken from; raise DatasetError as `read_catalogue` does."""
-    return read_table(path, CATALOGUE, ("source",), mend=_MEND)[1]["source"]
+    return read_identities(path)[0]
 
 
 def write_quarantine(path: Path, refusals: Iterable[Refusal]) -> None:

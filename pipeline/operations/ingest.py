@@ -22,9 +22,8 @@ import pyarrow.parquet as pq
 from pipeline.data import appearance
 from pipeline.data.acceptance import refuse_poor
 from pipeline.data.catalogue import (
-    read_hashes,
+    read_identities,
     read_quarantine,
-    read_source,
     write_catalogue,
     write_quarantine,
 )
@@ -116,7 +115,7 @@ def _ingest(
     is_new = pc.and_(pc.is_null(place), pc.is_null(found["found_reason"]))
     new = found.filter(is_new)
     is_same = not len(new) and found.equals(known.select(found.schema.names))
-    if is_same and made == _made(workspace) and read_source(workspace.catalogue) == source.name:
+    if is_same and made == _made(workspace, source):
         return _as_it_is(workspace)
     before = _before(workspace, source)
     staging = workspace.staging
@@ -138,7 +137,7 @@ def _ingest(
     dvc(workspace, "add", "data/dataset")
     link_to_cache(workspace)
     shutil.rmtree(staging, ignore_errors=True)
-    write_known(memory, known, settings, _made(workspace))
+    write_known(memory, known, settings, _made(workspace, source))
     return Ingested(
         version=dataset_version(workspace),
         images=len(catalogue),
@@ -151,8 +150,9 @@ def _ingest(
 def _before(workspace: Workspace, source: Source) -> pa.ChunkedArray:
     """Return the hashes of the images of the last version, where that came of the same source."""
     with suppress(DatasetError):
-        if read_source(workspace.catalogue) == source.name:
-            return read_hashes(workspace.catalogue)
+        taken_from, hashes = read_identities(workspace.catalogue)
+        if taken_from == source.name:
+            return hashes
     return pa.chunked_array([], pa.string())
 
 
@@ -190,10 +190,12 @@ def _settings(params: DataParams) -> str:
     return _digest(limits.encode(), *code)
 
 
-def _made(workspace: Workspace) -> str:
-    """What an ingest leaves behind, in a word: if it is still so, nothing has been touched."""
+def _made(workspace: Workspace, source: Source) -> str:
+    """What an ingest of *source* leaves behind, in a word: if it is still so, nothing has been
+    touched, and the source has kept its name."""
     files = (workspace.catalogue, workspace.quarantine, workspace.dataset_dvc)
-    return _digest(*(path.read_bytes() if path.is_file() else b"" for path in files))
+    left = [path.read_bytes() if path.is_file() else b"" for path in files]
+    return _digest(source.name.encode(), *left)
 
 
 def _digest(*parts: bytes) -> str:
