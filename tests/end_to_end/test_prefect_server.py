@@ -37,9 +37,10 @@ def test_a_schedule_fires_and_the_api_tells_its_state_and_its_lines(demo, tmp_pa
         prefect(world, env, "--no-prompt", "deploy", "-n", "inference", "--interval", "10")
         with running(world.root, env, "worker", "start", "--pool", "darkroom", log=tmp_path / "w"):
             run = wait_for(lambda: finished_run(api), 150)
-        assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
+            assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
+            # A run sends its last lines after its state: its worker must live until they came
+            wait_for(lambda: "nothing new in" in logs_of(api, run["id"]), 30)
         assert run["created_by"]["type"] == "SCHEDULE"
-        wait_for(lambda: "nothing new in" in logs_of(api, run["id"]), 30)
         schedules = {d["name"]: d["schedules"] for d in post(f"{api}/deployments/filter", {})}
         assert schedules["training"][0]["schedule"]["cron"] == "0 2 * * *"
 
