@@ -1,6 +1,5 @@
 """One DVC stage as a child process: its lines streamed, its errors named, no orphan left."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline.cards import read_error
 from pipeline.errors import Busy, CommandError, DarkroomError
 from pipeline.workspace import Workspace
 
@@ -82,10 +82,7 @@ def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
 
 def _error(stage: str, report: Path, last: list[str]) -> DarkroomError:
     if report.is_file():
-        facts = json.loads(report.read_text(encoding="utf-8"))
-        error = DarkroomError(facts["what"], *facts["where"], mend=facts["mend"])
-        error.code, error.retryable = facts["code"], facts["retryable"]
-        return error
+        return read_error(report)
     if busy := [line for line in last if "is busy" in line]:
         return Busy(
             f"stage {stage} waits for files that another run of DVC holds",

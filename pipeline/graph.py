@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import DatasetError, ProjectError
-from pipeline.workspace import Workspace
+from pipeline.params import TrainParams
+from pipeline.workspace import Home, Workspace
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,17 @@ def read_stages(dvc_yaml: Path) -> tuple[Stage, ...]:
         ) from None
 
 
-def stage_key(workspace: Workspace, stage: str) -> str:
+def stage_key(workspace: Workspace, stage: str, values: Any = None) -> str:
     """Return the identity of one run of *stage*: a hash of all its deps and params, 32 hex digits.
 
     Equal keys mean equal work, so that a checkpoint or an MLflow run can be found again by it.
+    *values* stand for what params.yaml holds.
     Raises ProjectError where dvc.yaml does not know the stage, or names what is not there.
     """
     stages = {found.name: found for found in read_stages(workspace.dvc_yaml)}
     try:
-        values = YAML(typ="safe").load(workspace.params)
+        if values is None:
+            values = YAML(typ="safe").load(workspace.params)
         identity = {
             "stage": stage,
             "deps": {dep: _content(workspace.root / dep) for dep in stages[stage].deps},
@@ -69,6 +72,22 @@ def stage_key(workspace: Workspace, stage: str) -> str:
         ) from None
     text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def training_key(workspace: Workspace, home: Home, train: TrainParams) -> str:
+    """Return the identity of a training: `stage_key` of train, and of the file that it starts from.
+
+    With `train.weights_sha256` the parameters name the file's content already.
+    """
+    key = stage_key(workspace, "train")
+    if not train.starts_from_file or train.weights_sha256:
+        return key
+    try:
+        with home.resolve(train.weights).open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        content = ""  # the stage says so when it reads it
+    return hashlib.sha256(f"{key} {content}".encode()).hexdigest()[:32]
 
 
 def dataset_version(workspace: Workspace) -> str:

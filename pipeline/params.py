@@ -2,12 +2,23 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import ScalarString
 
 from pipeline.errors import ParamsError
 
@@ -69,23 +80,86 @@ class SplitParams(Section):
 
 class TrainParams(Section):
     model: str = Field(min_length=1)
-    """`auto` (by the median image size), `small_cnn`, or any torchvision classifier by name."""
+    """`auto` (by the median image size), `small_cnn`, `small_resnet18`, any torchvision classifier
+    by name, or any timm model as `timm/NAME`."""
     image_size: Literal["auto"] | int
     """Side of the square that the network sees, 8 to 1024 pixels, or `auto`."""
+    weights: str = Field(min_length=1)
+    """What the backbone starts from: `none`, `default` or a name of the library's own pretrained
+    weights, or a .safetensors file (relative paths start at home)."""
+    weights_sha256: str = Field(pattern=r"^([0-9a-f]{64})?$")
+    """Of that file, or of the registered model's; written by `darkroom weights use`."""
+    freeze: Literal["none", "backbone"] | int
+    """`backbone` trains the head alone; a number keeps the backbone still until that epoch."""
+    hidden: int = Field(ge=0)
+    """Width of one more layer in the head; 0 is none."""
+    dropout: float = Field(ge=0, lt=1)
+    """Share of the embedding that is dropped before the head, in training."""
     seed: int = Field(ge=0)
-    """Starting weights and the order of the images."""
+    """Starting weights, the order of the images, and their augmentation."""
     epochs: int = Field(ge=1)
-    """Passes over the training images; the epoch with the best validation accuracy is kept."""
+    """Passes over the training images, at most."""
+    keep: Literal["validation_accuracy", "validation_loss"]
+    """The epoch that does best by this is kept."""
+    patience: int = Field(ge=0)
+    """Epochs without a better one after which training stops early; 0 is never."""
     batch_size: int = Field(ge=1)
     """Images a step."""
+    accumulate: int = Field(ge=1)
+    """Parts in which a batch goes through the network, where memory is short."""
+    optimizer: Literal["sgd", "adamw"]
+    """Gradient descent with momentum, or AdamW."""
     learning_rate: float = Field(gt=0)
-    """Peak of the schedule: warm-up over the first tenth, then a cosine to zero."""
+    """Peak of the schedule."""
+    backbone_rate: float = Field(ge=0, le=1)
+    """Learning rate of the backbone as a share of the head's."""
+    schedule: Literal["cosine", "one_cycle"]
+    """Warm-up, then a cosine to zero; or Smith's one cycle."""
+    warm_up: float = Field(ge=0, lt=1)
+    """Share of all steps over which the learning rate rises."""
     momentum: float = Field(ge=0, lt=1)
-    """Of stochastic gradient descent (Nesterov)."""
+    """Of SGD (Nesterov); beta 1 of AdamW."""
+    clip: float = Field(ge=0)
+    """Largest norm of the gradient; 0 is no limit."""
     weight_decay: float = Field(ge=0)
     """L2 penalty; none on biases and norms."""
+    l1: float = Field(ge=0)
+    """L1 penalty; none on biases and norms."""
+    label_smoothing: float = Field(ge=0, lt=1)
+    """Share of each label that is spread over all classes."""
+    mixup: float = Field(ge=0)
+    """Alpha of the Beta distribution by which images are mixed in pairs; 0 is never."""
+    ema: float = Field(ge=0, lt=1)
+    """Decay of the running mean of the weights that is validated and kept; 0 is none."""
+    balance: Literal["none", "loss", "sampling"]
+    """Against rare classes: weigh their loss, or draw them more often."""
+    flip: Literal["auto"] | float
+    """Share of images that are mirrored; `auto` is half, and none of images under
+    32 pixels, which are mostly digits and letters."""
+    rotation: float = Field(ge=0, le=180)
+    """Largest turn either way, in degrees."""
+    scale: float = Field(ge=0, le=1)
+    """0.25: images are shown at 1 / 1.25 to 1.25 of their size."""
+    shift: float = Field(ge=0, le=0.5)
+    """Largest move either way, as a share of the side."""
+    colour: float = Field(ge=0, lt=1)
+    """0.2: brightness, contrast and saturation times 0.8 to 1.2."""
+    trivial: bool
+    """TrivialAugment: one random operation of random strength an image."""
+    erasing: float = Field(ge=0, le=1)
+    """Share of images of which a rectangle is greyed."""
+    precision: Literal["auto", "fp32", "bf16"]
+    """`auto` measures once what is faster on this machine, and remembers it."""
+    compile: Literal["auto", "on", "off"]
+    """torch.compile; `auto` where a compiler is found, and training is long enough to gain."""
     device: Literal["auto", "cpu", "cuda"]
     """`auto` takes the GPU where there is one."""
+    processes: Literal["auto"] | int
+    """Of distributed training; `auto` is one for each GPU, else one."""
+
+    @property
+    def starts_from_file(self) -> bool:
+        return self.weights.endswith(".safetensors")
 
     @field_validator("image_size", mode="before")
     @classmethod
@@ -94,6 +168,95 @@ class TrainParams(Section):
         if value != "auto" and not is_size:
             raise ValueError("must be auto or 8 to 1024")
         return value
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _known_or_an_epoch(cls, value: object) -> object:
+        if value not in ("none", "backbone") and not (type(value) is int and value >= 1):
+            raise ValueError("must be none, backbone, or an epoch from 1")
+        return value
+
+    @field_validator("flip", mode="before")
+    @classmethod
+    def _auto_or_a_share(cls, value: object) -> object:
+        is_share = isinstance(value, int | float) and not isinstance(value, bool)
+        if value != "auto" and not (is_share and 0 <= float(str(value)) <= 1):
+            raise ValueError("must be auto or 0 to 1")
+        return value if value == "auto" else float(str(value))
+
+    @field_validator("processes", mode="before")
+    @classmethod
+    def _auto_or_a_count(cls, value: object) -> object:
+        if value != "auto" and not (type(value) is int and 1 <= value <= 64):
+            raise ValueError("must be auto or 1 to 64")
+        return value
+
+
+class Range(Section):
+    low: int | float
+    high: int | float
+    log: bool = False
+    """Whether its logarithm is drawn evenly: 0.001 to 0.01 as often as 0.01 to 0.1."""
+
+
+Choice = bool | int | float | str
+Choices = Annotated[
+    Annotated[list[Choice], Tag("choices")] | Annotated[Range, Tag("range")],
+    Discriminator(lambda value: "choices" if isinstance(value, list) else "range"),
+]
+
+
+class TuneParams(Section):
+    trials: int = Field(ge=1)
+    """Trainings that a study is made of."""
+    minutes: float = Field(ge=0)
+    """After which no new trial is begun; 0 is no limit."""
+    epochs: int = Field(ge=0)
+    """Of each trial; 0 is train.epochs."""
+    seed: int = Field(ge=0)
+    """Of what is tried."""
+    ranges: dict[str, Choices] = Field(min_length=1)
+    """Name of a parameter of `train` → a list of choices, or low, high and, perhaps, log."""
+
+    @field_validator("ranges")
+    @classmethod
+    def _can_be_tried(cls, value: dict[str, list[Choice] | Range]) -> dict[str, Any]:
+        for name, choices in value.items():
+            if fault := _fault_of(name, choices):
+                raise PydanticCustomError("range", "{fault}", {"name": name, "fault": fault})
+        return value
+
+
+def is_whole(name: str) -> bool:
+    """Whether the parameter *name* of `train` takes whole numbers only."""
+    annotation = TrainParams.model_fields[name].annotation
+    return float not in (annotation, *get_args(annotation))
+
+
+def _fault_of(name: str, choices: list[Choice] | Range) -> str | None:
+    if name not in TrainParams.model_fields:
+        return "train has no such parameter"
+    if name in ("epochs", "keep", "processes"):
+        return "is the same for all trials of a study"
+    if isinstance(choices, list):
+        return _refused(name, choices) if choices else "has no choices"
+    if not choices.low < choices.high:
+        return f"low must be below high, not {choices.low} and {choices.high}"
+    if choices.log and choices.low <= 0:
+        return f"low must be above 0 where log is true, not {choices.low}"
+    return _refused(name, [choices.low, choices.high])
+
+
+def _refused(name: str, values: list[Choice]) -> str | None:
+    """Return why `train` would not take one of *values* for *name*."""
+    for value in values:
+        try:
+            TrainParams.model_validate({name: value})
+        except ValidationError as error:
+            for fault in error.errors():
+                if fault["loc"][0] == name:
+                    return f"{_message(fault)}, not {value!r}"
+    return None
 
 
 class ExportParams(Section):
@@ -124,6 +287,7 @@ class Params(Section):
     data: DataParams
     split: SplitParams
     train: TrainParams
+    tune: TuneParams
     export: ExportParams
     evaluate: EvaluateParams
     registry: RegistryParams
@@ -168,13 +332,24 @@ def set_source(path: Path, source: str) -> str:
             ascii(source),
             mend="rename the folder",
         ) from None
+    return str(set_values(path, {"data.source": source})["data.source"])
+
+
+def set_values(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Write *values* ("train.epochs": 20) into *path*, comments kept; return what was there."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096  # a long path stays on its line
     document = yaml.load(path)
-    before = str(document["data"]["source"])
-    if before != source:
-        document["data"]["source"] = source
+    before = {}
+    for key, value in values.items():
+        section, name = key.split(".")
+        old = document[section][name]
+        before[key] = old
+        if old != value:
+            quoted = isinstance(old, ScalarString) and isinstance(value, str)
+            document[section][name] = type(old)(value) if quoted else value
+    if before != dict(values):
         scratch = path.with_name(f".{path.name}.{os.getpid()}")
         yaml.dump(document, scratch)
         scratch.replace(path)
@@ -221,5 +396,10 @@ def _describe(fault: Any) -> str:
         return f"{key}: no such parameter"
     if fault["type"] == "missing":
         return f"{key}: missing"
-    message = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    return f"{key}: {message}, not {str(fault['input'])[:40]!r}"
+    if fault["type"] == "range":
+        return f"{key}.{fault['ctx']['name']}: {fault['msg']}"
+    return f"{key}: {_message(fault)}, not {str(fault['input'])[:40]!r}"
+
+
+def _message(fault: Any) -> str:
+    return str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")

@@ -83,6 +83,8 @@ def demo(shared: Path) -> World:
         made = make_world(folder)
         write_digits(folder / "source", range(500))
         write_digits(folder / "data/inbox/source", range(500, 600), by_class=False)
+        made.set(**{"train.epochs": 8})
+        made.commit()
         done = made.run("darkroom", "run", "--source", "source", timeout=400)
         (folder / ".prefect-test/demo-output.txt").write_text(done.stdout + done.stderr)
 

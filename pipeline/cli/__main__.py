@@ -1,7 +1,6 @@
 """`darkroom`, and `python -m pipeline.cli`: parse, call, print; a failure takes a few lines."""
 
 import importlib
-import json
 import os
 import signal
 import sys
@@ -10,6 +9,7 @@ from typing import NoReturn
 
 import click
 
+from pipeline.cards import write_error
 from pipeline.errors import DarkroomError, of_the_disk
 
 VERBS = {
@@ -19,9 +19,12 @@ VERBS = {
         "pipeline.cli.data",
         "verify: hash it again and mend it; diff REV: what changed since",
     ),
+    "tune": ("pipeline.cli.tune", "Try hyperparameters over the ranges of params.yaml"),
     "publish": ("pipeline.cli.models", "Complete this workspace's run in MLflow from its files"),
     "register": ("pipeline.cli.models", "Open the test split; register the model if it is new"),
     "classify": ("pipeline.cli.inference", "Classify what is new in the inbox by the champion"),
+    "weights": ("pipeline.cli.weights", "use models:/NAME/VERSION: start from a registered model"),
+    "convert": ("pipeline.cli.weights", "Make a .safetensors of a .pth, running nothing of it"),
     "ui": ("pipeline.cli.models", "Open MLflow on this project's runs"),
     "split": ("pipeline.cli.stages", "Stage: assign each image to a split"),
     "train": ("pipeline.cli.stages", "Stage: train a network"),
@@ -75,14 +78,7 @@ def _fail(error: DarkroomError) -> NoReturn:
     """Print *error*; leave it where the flow that started this process looks for it."""
     click.echo(f"darkroom: {error}", err=True)
     if report := os.environ.get("DARKROOM_ERROR_FILE"):
-        facts = {
-            "code": error.code,
-            "what": error.what,
-            "where": list(error.where),
-            "mend": error.mend,
-            "retryable": error.retryable,
-        }
-        Path(report).write_text(json.dumps(facts), encoding="utf-8")
+        write_error(Path(report), error)
     sys.exit(1)
 
 

@@ -1,32 +1,55 @@
-"""How training looks: a bar on a terminal, plain lines elsewhere."""
+"""How training looks: a bar on a terminal, plain lines elsewhere, and its pace at the end."""
 
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import click
 
 from pipeline.cli.counting import open_bar
-from pipeline.training.loop import Epoch, Step
+from pipeline.training.loop import Epoch, Look, Step
+
+
+@dataclass
+class Pace:
+    """How fast images go through the network, validation apart."""
+
+    images: int = 0
+    seconds: float = 0.0
+    before: Step | None = None
+    at: float = 0.0
+
+    def see(self, step: Step, now: float) -> None:
+        """The first step of an epoch has waited for the validation of the one before."""
+        if self.before is not None and self.before.epoch == step.epoch:
+            self.images += step.images - self.before.images
+            self.seconds += now - self.at
+        self.before, self.at = step, now
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds else 0.0
 
 
 @contextmanager
-def watching(epochs: int) -> Iterator[Callable[[Step | Epoch], None]]:
-    """Yield what is to be called with every step and epoch."""
-    if not sys.stderr.isatty():
-        yield lambda record: _line(record, epochs)
+def watching(epochs: int) -> Iterator[Callable[[Step | Look | Epoch], None]]:
+    """Yield what is to be called with every step and epoch; tell the pace where all went well."""
+    is_first = os.environ.get("RANK", "0") == "0"  # of several processes, one is seen
+    pace, started = Pace(), time.perf_counter()
+    if not is_first:
+        yield lambda record: None
         return
-    with open_bar() as progress:
-        bar = progress.add_task("training", total=None)
-
-        def watch(record: Step | Epoch) -> None:
-            if isinstance(record, Step):
-                done = (record.epoch - 1) * record.of + record.number
-                progress.update(bar, total=epochs * record.of, completed=done)
-            else:
-                progress.console.print(describe(record, epochs), highlight=False)
-
-        yield watch
+    if sys.stderr.isatty():
+        with _bar(epochs, pace) as watch:
+            yield watch
+    else:
+        yield lambda record: _line(record, epochs, pace)
+    if pace.seconds:
+        whole = _duration(time.perf_counter() - started)
+        click.echo(f"took {whole}; trained at {pace.images_per_second:,.0f} images/s")
 
 
 def describe(epoch: Epoch, epochs: int) -> str:
@@ -36,6 +59,47 @@ def describe(epoch: Epoch, epochs: int) -> str:
     )
 
 
-def _line(record: Step | Epoch, epochs: int) -> None:
+def describe_step(step: Step, epochs: int, images_per_second: float) -> str:
+    return (
+        f"epoch {step.epoch}/{epochs}  loss {step.loss:.4f}  accuracy {step.accuracy:.3f}  "
+        f"{images_per_second:,.0f} images/s"
+    )
+
+
+def describe_look(look: Look, epochs: int) -> str:
+    return f"epoch {look.epoch}/{epochs}  validation: {look.images:,} of {look.of:,} images"
+
+
+@contextmanager
+def _bar(epochs: int, pace: Pace) -> Iterator[Callable[[Step | Look | Epoch], None]]:
+    with open_bar() as progress:
+        bar = progress.add_task("training", total=None)
+
+        def watch(record: Step | Look | Epoch) -> None:
+            if isinstance(record, Epoch):
+                progress.console.print(describe(record, epochs), highlight=False)
+                return
+            if isinstance(record, Look):
+                progress.update(bar, description=describe_look(record, epochs))
+                return
+            pace.see(record, time.perf_counter())
+            progress.update(
+                bar,
+                total=epochs * record.of,
+                completed=(record.epoch - 1) * record.of + record.number,
+                description=describe_step(record, epochs, pace.images_per_second),
+            )
+
+        yield watch
+
+
+def _line(record: Step | Look | Epoch, epochs: int, pace: Pace) -> None:
     if isinstance(record, Epoch):
         click.echo(describe(record, epochs))
+    elif isinstance(record, Step):
+        pace.see(record, time.perf_counter())
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

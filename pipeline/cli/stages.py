@@ -1,5 +1,8 @@
 """The stages of dvc.yaml: DVC runs them; `dvc repro` is the way to call them."""
 
+import os
+from contextlib import nullcontext
+
 import click
 
 from pipeline.cli.here import project_here, say
@@ -17,12 +20,20 @@ def split() -> None:
 @click.command()
 def train() -> None:
     """Stage: train a network; keep the epoch that validates best."""
+    parent = os.getppid()  # first: imports take seconds, and it may be killed meanwhile
+    from pipeline.cli.processes import is_worker, telling_starter, train_together, wanted
+
+    project = project_here()
+    count = wanted(project.params.train)
+    if count > 1 and not is_worker():
+        train_together(count)
+        return
     from pipeline.cli.progress import watching
     from pipeline.stages.train import run
 
-    project = project_here()
-    with watching(project.params.train.epochs) as watch:
-        run(project.workspace, project.home, project.params, say, watch)
+    telling = telling_starter() if is_worker() else nullcontext()
+    with telling, watching(project.params.train.epochs) as watch:
+        run(project.workspace, project.home, project.params, say, watch, parent)
 
 
 @click.command()

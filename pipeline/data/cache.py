@@ -1,50 +1,62 @@
-"""Images of a split as the arrays that a network is fed."""
+"""Decoded images, kept at home from one training to the next: each file is decoded once.
 
+One memory-mapped array for each (images, side, decoder); what another one holds already is copied.
+"""
+
+import hashlib
+import json
+import os
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import PIL
+from filelock import FileLock, Timeout
 
 from pipeline.data.splits import SplitRow
 from pipeline.errors import DatasetError, UnreadableImage
+from pipeline.serving import images as decoder
 from pipeline.serving.images import Limits, to_square
+
+Pixels = npt.NDArray[np.uint8]
 
 UNLIMITED = Limits(bytes=2**40, pixels=2**40)
 """The snapshot's images passed their limits when they were taken in."""
+_KEPT = 6
+"""Arrays of other trainings that are kept, the latest used."""
+_SHARE_OF_DISK = 0.5
+"""Of what is free; larger arrays are held in memory instead."""
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Decoded images and their classes."""
+def decoded(images: Path, rows: Sequence[SplitRow], side: int, cache: Path) -> Pixels:
+    """Return the pixels of *rows* in their order, (n, side, side, 3), RGB; read-only.
 
-    pixels: npt.NDArray[np.uint8]
-    """(n, size, size, 3), RGB."""
-    labels: npt.NDArray[np.int64]
-    """(n,), indices into the classes."""
+    Raises DatasetError naming an image that is missing or damaged.
+    """
+    kind = f"{side}-{_decoder()}"
+    names = [row.sha256 for row in rows]
+    folder = cache / f"{kind}-{hashlib.sha256(''.join(names).encode()).hexdigest()[:16]}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"{folder.name}.lock"):
+        if not folder.is_dir():
+            shape = (len(rows), side, side, 3)
+            if np.prod(shape) > _SHARE_OF_DISK * shutil.disk_usage(cache).free:
+                return _fill(np.empty(shape, np.uint8), images, rows, side, cache, kind)
+            _build(folder, images, rows, side, kind)
+        os.utime(folder)
+    _evict(cache, folder)
+    found: Pixels = np.load(folder / "pixels.npy", mmap_mode="c")
+    return found
 
 
-def decode(images: Path, rows: Sequence[SplitRow], classes: Sequence[str], size: int) -> Examples:
-    """Decode *rows*, all of them labelled, to squares of *size* pixels, in their order."""
-    index = {name: i for i, name in enumerate(classes)}
-    pixels = np.empty((len(rows), size, size, 3), np.uint8)
-
-    def fill(i: int) -> None:
-        try:
-            pixels[i] = to_square(read_image(images, rows[i]), size, UNLIMITED)
-        except UnreadableImage as error:
-            raise DatasetError(
-                "an image of the snapshot is damaged",
-                str(images / rows[i].file),
-                str(error),
-                mend="darkroom ingest",
-            ) from None
-
-    with ThreadPoolExecutor() as threads:
-        list(threads.map(fill, range(len(rows))))
-    return Examples(pixels, np.array([index[row.label or ""] for row in rows], np.int64))
+def labels_of(rows: Sequence[SplitRow], classes: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return the place of each row's class among *classes*, (n,)."""
+    index = {name: place for place, name in enumerate(classes)}
+    return np.array([index[row.label or ""] for row in rows], np.int64)
 
 
 def read_image(images: Path, row: SplitRow) -> bytes:
@@ -57,3 +69,76 @@ def read_image(images: Path, row: SplitRow) -> bytes:
             f"{images / row.file}: {error.strerror}",
             mend="dvc checkout data/dataset.dvc, or darkroom ingest",
         ) from None
+
+
+def _build(folder: Path, images: Path, rows: Sequence[SplitRow], side: int, kind: str) -> None:
+    """Appears whole, by one rename, or not at all."""
+    scratch = folder.with_name(f".{folder.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    shape = (len(rows), side, side, 3)
+    pixels = np.lib.format.open_memmap(scratch / "pixels.npy", "w+", np.uint8, shape)
+    try:
+        _fill(pixels, images, rows, side, folder.parent, kind)
+        pixels.flush()
+        (scratch / "names.json").write_text(json.dumps([row.sha256 for row in rows]))
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _fill(
+    pixels: Pixels, images: Path, rows: Sequence[SplitRow], side: int, cache: Path, kind: str
+) -> Pixels:
+    known = _known(cache, kind)
+
+    def fill(place: int) -> None:
+        row = rows[place]
+        if row.sha256 in known:
+            array, at = known[row.sha256]
+            pixels[place] = array[at]
+            return
+        try:
+            pixels[place] = to_square(read_image(images, row), side, UNLIMITED)
+        except UnreadableImage as error:
+            raise DatasetError(
+                "an image of the snapshot is damaged",
+                str(images / row.file),
+                str(error),
+                mend="darkroom data verify, or darkroom ingest --rescan",
+            ) from None
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(fill, range(len(rows))))
+    return pixels
+
+
+def _known(cache: Path, kind: str) -> dict[str, tuple[Pixels, int]]:
+    """Return where other arrays of this kind hold an image."""
+    found = {}
+    for other in cache.glob(f"{kind}-*/pixels.npy"):
+        try:
+            array = np.load(other, mmap_mode="c")
+            names = json.loads(other.with_name("names.json").read_text())
+        except FileNotFoundError:  # evicted meanwhile
+            continue
+        found.update({name: (array, place) for place, name in enumerate(names)})
+    return found
+
+
+def _evict(cache: Path, used: Path) -> None:
+    """An array that another training has open stays on the disk until that is done."""
+    with FileLock(cache / "evict.lock"):
+        others = [p for p in cache.iterdir() if p.is_dir() and p != used and p.name[0] != "."]
+        for old in sorted(others, key=lambda p: p.stat().st_mtime)[:-_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        for scratch in cache.glob(".*"):  # of a run that was killed, if nobody is at it
+            lock = FileLock(cache / f"{scratch.name[1:]}.lock", timeout=0)
+            with suppress(Timeout), lock:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _decoder() -> str:
+    """Another decoder, or another Pillow, may see other pixels."""
+    code = Path(decoder.__file__).read_bytes() + PIL.__version__.encode()
+    return hashlib.sha256(code).hexdigest()[:12]

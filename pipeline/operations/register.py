@@ -20,11 +20,12 @@ from pipeline.errors import ArtefactError, ProjectError, RegistryError
 from pipeline.evaluation.gate import judge
 from pipeline.evaluation.measure import Measured, measure
 from pipeline.export.artefact import SealedClassifier, check_digest, open_artefact
-from pipeline.graph import dataset_version, stage_key
+from pipeline.graph import dataset_version, stage_key, training_key
 from pipeline.metrics import accuracy_interval, summary
 from pipeline.params import Params
 from pipeline.tracking import registry
 from pipeline.tracking.publish import publish
+from pipeline.tracking.record import WEIGHTS
 from pipeline.tracking.registry import Version
 from pipeline.tracking.store import Store, connect, experiment_id, reaching
 from pipeline.workspace import Home, Workspace
@@ -52,7 +53,7 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
     """Raises StoreUnreachable before any work where MLflow does not answer, ProjectError where
     the model at hand was not made of the splits and parameters at hand."""
     client = connect(home, os.environ)
-    _refuse_stale(workspace)
+    _refuse_stale(workspace, home, params)
     name = params.model_name
     with (
         reaching(home, os.environ),
@@ -176,14 +177,15 @@ def _refill(client: Store, version: Version) -> None:
         registry.promote(client, version)
 
 
-def _refuse_stale(workspace: Workspace) -> None:
+def _refuse_stale(workspace: Workspace, home: Home, params: Params) -> None:
     """The test images of one split may be the training images of another."""
-    for stage, report in (
-        ("train", workspace.training_report),
-        ("export", workspace.export_report),
+    training = read_card(workspace.training_report / "card.json").get("training_key")
+    export = read_card(workspace.export_report / "card.json").get("export_key")
+    for stage, recorded, key in (
+        ("train", training, training_key(workspace, home, params.train)),
+        ("export", export, stage_key(workspace, "export")),
     ):
-        key = f"{'training' if stage == 'train' else stage}_key"
-        if read_card(report / "card.json").get(key) != stage_key(workspace, stage):
+        if recorded != key:
             raise ProjectError(
                 "the model at hand was not made of the files and parameters at hand",
                 f"since stage {stage} ran, something that it depends on was changed",
@@ -192,9 +194,11 @@ def _refuse_stale(workspace: Workspace) -> None:
 
 
 def _identities(workspace: Workspace) -> dict[str, str]:
+    exported = read_card(workspace.export_report / "card.json")
     return {
         "darkroom.training_key": read_card(workspace.training_report / "card.json")["training_key"],
-        "darkroom.export_key": read_card(workspace.export_report / "card.json")["export_key"],
+        "darkroom.export_key": exported["export_key"],
+        WEIGHTS: exported["weights_sha256"],
         "darkroom.dataset": dataset_version(workspace),
     }
 

@@ -32,7 +32,7 @@ def run(workspace: Workspace, params: Params, say: Callable[[str], None]) -> Non
     there is none."""
     trained = read_card(workspace.trained / "card.json")
     weights = workspace.trained / "model.safetensors"
-    network = _load(trained, weights)
+    network = load_trained(trained, weights)
     temperature = 1.0
     card = {
         "interface": INTERFACE,
@@ -64,10 +64,14 @@ def run(workspace: Workspace, params: Params, say: Callable[[str], None]) -> Non
     say(f"sealed {digest[:12]}..., within {difference:.1e} of torch on {len(images)} images")
 
 
-def _load(trained: Mapping[str, Any], weights: Path) -> Network:
-    architecture = Architecture(trained["architecture"], trained["image_size"])
+def load_trained(trained: Mapping[str, Any], weights: Path) -> Network:
+    """Return the network that the training's card and weights describe."""
+    architecture = Architecture(trained["architecture"], trained["image_size"], trained["hidden"])
     network = build(architecture, len(trained["classes"]))
-    network.load_state_dict(load_file(weights))
+    state, saved = network.state_dict(), load_file(weights)
+    for key in list(state):  # in place: the modules' versions go with it, which no file has
+        state[key] = saved[key]
+    network.load_state_dict(state)
     return network
 
 

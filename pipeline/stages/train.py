@@ -5,26 +5,37 @@ What they came of (key, parameters) → reports/training, so that equal weights 
 
 import csv
 import os
-import statistics
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors.torch import save
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from pipeline.cards import write_card
-from pipeline.data.cache import decode
-from pipeline.data.splits import SplitRow, Splits, read_splits
+from pipeline.data.cache import UNLIMITED, read_image
+from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import TrainingError
-from pipeline.graph import stage_key
+from pipeline.graph import training_key
 from pipeline.params import Params
-from pipeline.tracking.live import open_live_run
-from pipeline.training.loop import Epoch, Step, fit
-from pipeline.training.models import Architecture, Network, build, choose
+from pipeline.serving.images import to_square
+from pipeline.tracking.live import LiveRun, open_live_run
+from pipeline.training import checkpoint
+from pipeline.training.distributed import Processes, joined, starter_is_gone
+from pipeline.training.feed import Feed
+from pipeline.training.loop import Epoch, Look, Step, fit
+from pipeline.training.preparation import Inputs, architecture_for, prepare
+from pipeline.training.results import Results
+from pipeline.training.session import Training
+from pipeline.training.sheet import choose_images, sheet
 from pipeline.workspace import Home, Workspace, fresh
+
+_SECONDS_A_CHECKPOINT = 30
+Watch = Callable[[Step | Look | Epoch], None]
 
 
 def run(
@@ -32,94 +43,157 @@ def run(
     home: Home,
     params: Params,
     say: Callable[[str], None],
-    watch: Callable[[Step | Epoch], None],
+    watch: Watch,
+    parent: int,
 ) -> None:
-    """*watch* is shown every step and every epoch as they come."""
-    splits = read_splits(workspace.splits)
-    used = {name: splits.of(name) for name in ("train", "validation")}
-    architecture = choose(params.train.model, params.train.image_size, _median_side(used["train"]))
-    device = _device(params.train.device)
-    say(f"model {architecture.name}, images {architecture.image_size} px, on {device.type}")
-    torch.manual_seed(params.train.seed)
-    _be_deterministic()
-    network = build(architecture, len(splits.classes)).to(device)
-    size = architecture.image_size
-    train = decode(workspace.images, used["train"], splits.classes, size)
-    validation = decode(workspace.images, used["validation"], splits.classes, size)
+    """Train, or go on where an equal training was killed; *watch* is shown every step and epoch.
+    When *parent*, the process that started this one, is gone, it saves and leaves.
 
-    card = _card(splits, architecture, network)
-    origin = {
-        "training_key": stage_key(workspace, "train"),
-        "device": device.type,
-        "params": params.train.model_dump(),
+    Raises Busy where another process trains the same, TrainingError where it cannot go on.
+    """
+    with joined() as processes:
+        if not processes.is_first:
+            say, watch = _nothing, _nothing
+        splits = read_splits(workspace.splits)
+        key = training_key(workspace, home, params.train)
+        folder = home.private / "checkpoints" / key
+        with checkpoint.hold(folder) if processes.is_first else nullcontext():
+            _run(workspace, home, params, splits, key, folder, processes, say, watch, parent)
+
+
+def _run(
+    workspace: Workspace,
+    home: Home,
+    params: Params,
+    splits: Splits,
+    key: str,
+    folder: Path,
+    processes: Processes,
+    say: Callable[[str], None],
+    watch: Watch,
+    parent: int,
+) -> None:
+    architecture = architecture_for(splits, params.train)
+    training, validation, start = prepare(workspace, home, params.train, splits, architecture, say)
+    card = {
+        "architecture": architecture.name,
+        "image_size": architecture.image_size,
+        "hidden": architecture.hidden,
+        "classes": list(splits.classes),
+        "num_parameters": sum(p.numel() for p in training.network.parameters()),
     }
+    origin = {
+        "training_key": key,
+        "device": training.feed.device.type,
+        "precision": training.precision,
+        "params": params.train.model_dump(),
+        "start": asdict(start),
+    }
+    results = Results(params.train.keep)
+    if not processes.is_first:
+        _train(training, validation, results, folder, LiveRun(None, "", say), say, watch, parent)
+        return
     live = open_live_run(workspace, home, params.model_name, card, origin, say)
-    epochs: list[Epoch] = []
-    best = b""
-    parent = os.getppid()
     with live.ending():
-        started = time.perf_counter()
-        for record in fit(network, train, validation, params.train):
-            _leave_if_orphaned(parent)
-            watch(record)
-            if isinstance(record, Epoch):
-                live.epoch(record, len(used["train"]) / (time.perf_counter() - started))
-                epochs.append(record)
-                if record is _best(epochs):
-                    best = save({k: v.contiguous().cpu() for k, v in network.state_dict().items()})
-                started = time.perf_counter()
-    card["best_epoch"] = _best(epochs).epoch
+        _train(training, validation, results, folder, live, say, watch, parent)
+    best = results.best_epoch
     trained = fresh(workspace.trained)
-    (trained / "model.safetensors").write_bytes(best)
-    write_card(trained / "card.json", card)
-    _write_epochs(trained / "epochs.csv", epochs)
+    (trained / "model.safetensors").write_bytes(results.best)
+    write_card(trained / "card.json", card | {"best_epoch": best.epoch})
+    _write_epochs(trained / "epochs.csv", results.epochs)
     write_card(fresh(workspace.training_report) / "card.json", origin)
+    _write_sheet(workspace, splits, training.feed)
+    checkpoint.forget(folder)
     say(
-        f"kept epoch {card['best_epoch']}: validation accuracy "
-        f"{_best(epochs).validation_accuracy:.4f}"
+        f"kept epoch {best.epoch} of {len(results.epochs)}: validation accuracy "
+        f"{best.validation_accuracy:.4f}, loss {best.validation_loss:.4f}"
     )
 
 
-def _leave_if_orphaned(parent: int) -> None:
-    """Whoever started this is gone, and may have been started again: its outputs are not ours."""
-    if os.getppid() != parent:
-        raise TrainingError(
-            "training stopped: the program that started it is gone", mend="dvc repro"
-        )
+def _write_sheet(workspace: Workspace, splits: Splits, feed: Feed) -> None:
+    """What the network saw; of embeddings, the images that they were made of."""
+    rows, places = splits.of("train"), choose_images(feed.labels)
+    side = feed.how.source_side(feed.size)
+    squares = [
+        to_square(read_image(workspace.images, rows[place]), side, UNLIMITED) for place in places
+    ]
+    page = sheet(squares, places, len(rows), feed.how, feed.size, feed.seed)
+    Image.fromarray(page).save(workspace.training_report / "augmented.png")
 
 
-def _card(splits: Splits, architecture: Architecture, network: Network) -> dict[str, Any]:
-    return {
-        "architecture": architecture.name,
-        "image_size": architecture.image_size,
-        "classes": list(splits.classes),
-        "num_parameters": sum(p.numel() for p in network.parameters()),
-    }
+def _nothing(said: object) -> None:
+    """What all processes but the first one say and show."""
 
 
-def _best(epochs: list[Epoch]) -> Epoch:
-    """The highest validation accuracy; among equals the lowest loss."""
-    return max(epochs, key=lambda e: (e.validation_accuracy, -e.validation_loss))
+def _train(
+    training: Training,
+    validation: tuple[Inputs, npt.NDArray[np.int64]],
+    results: Results,
+    folder: Path,
+    live: LiveRun,
+    say: Callable[[str], None],
+    watch: Watch,
+    parent: int,
+) -> None:
+    """Go through the epochs that are left, saving as it goes."""
+    if state := checkpoint.load(folder):
+        training.restore(state["training"])
+        results.restore(state["results"])
+        training.processes.part_ways(training.params.seed + training.progress.steps)
+        say(f"going on in epoch {training.progress.epoch}, after step {training.progress.step}")
+
+    if results.is_over(training.params.patience):
+        return  # it was killed after its last epoch
+    processes = training.processes
+
+    def save() -> None:
+        if not processes.is_first:
+            return
+        whole = {"training": training.state(), "results": results.state()}
+        checkpoint.save(folder, training.progress.steps, whole)
+
+    parts = training.parts
+    started = saved = time.perf_counter()
+    with _told_to_stop() as stopped:
+        for record in fit(training, *validation):
+            watch(record)
+            if isinstance(record, Epoch):
+                live.epoch(record, len(training.feed.labels) / (time.perf_counter() - started))
+                results.add(record, training.judged)
+                started = time.perf_counter()
+            elif isinstance(record, Step) and record.parts > parts:
+                parts = record.parts
+                say(f"memory is short: batches now go through in {parts} parts")
+            orphaned = os.getppid() != parent or starter_is_gone()
+            must_stop = processes.any(bool(stopped) or orphaned)
+            is_due = time.perf_counter() - saved > _SECONDS_A_CHECKPOINT
+            if isinstance(record, Epoch) or is_due or must_stop:
+                save()
+                saved = time.perf_counter()
+            if must_stop:
+                raise _interrupted(training, bool(stopped) or not orphaned)
+            is_over = isinstance(record, Epoch) and results.is_over(training.params.patience)
+            if isinstance(record, Epoch) and processes.any(is_over):
+                break
 
 
-def _median_side(rows: tuple[SplitRow, ...]) -> float:
-    return statistics.median(min(row.width, row.height) for row in rows)
+def _interrupted(training: Training, told: bool) -> TrainingError:
+    return TrainingError(
+        f"training stopped: {'it was told to' if told else 'the program that started it is gone'}",
+        f"in epoch {training.progress.epoch}, after step {training.progress.step}",
+        mend="dvc repro goes on from there",
+    )
 
 
-def _device(wanted: str) -> torch.device:
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise TrainingError(
-            "train.device is cuda, but torch finds no GPU",
-            mend="set train.device in params.yaml to auto or cpu",
-        )
-    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
-
-
-def _be_deterministic() -> None:
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
+@contextmanager
+def _told_to_stop() -> Iterator[list[int]]:
+    """Yield a list that is empty until this process is asked, by SIGTERM, to end."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _write_epochs(path: Path, epochs: list[Epoch]) -> None:

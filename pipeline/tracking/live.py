@@ -14,6 +14,7 @@ from pipeline.errors import DarkroomError
 from pipeline.tracking.publish import complete, find_or_create_run, log_metrics
 from pipeline.tracking.record import epoch_metrics, starting_record
 from pipeline.tracking.store import FAULTS, Store, connect, reaching
+from pipeline.tracking.system import usage
 from pipeline.training.loop import Epoch
 from pipeline.workspace import Home, Workspace
 
@@ -29,12 +30,12 @@ class LiveRun:
     def epoch(self, epoch: Epoch, images_per_second: float) -> None:
         if self.client is None:
             return
-        timing = Metric(
-            "timing.images_per_second", images_per_second, int(time.time() * 1000), epoch.epoch
-        )
+        now = int(time.time() * 1000)
+        beside = {"timing.images_per_second": images_per_second} | usage()
+        figures = [Metric(name, value, now, epoch.epoch) for name, value in beside.items()]
         try:
             log_metrics(self.client, self.run_id, tuple(epoch_metrics(asdict(epoch))))
-            self.client.log_batch(self.run_id, metrics=[timing])
+            self.client.log_batch(self.run_id, metrics=figures)
         except FAULTS as error:
             self.client = None
             self.say(f"MLflow is lost ({type(error).__name__}); later: darkroom publish")

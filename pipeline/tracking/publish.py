@@ -17,7 +17,7 @@ from pipeline.tracking.record import EXPORT_KEY, TRAINING_KEY, RunRecord, read_r
 from pipeline.tracking.store import Store, connect, experiment_id, reaching
 from pipeline.workspace import Home, Workspace
 
-_ARTEFACTS = "darkroom.artefacts"
+ARTEFACTS = "darkroom.artefacts"
 """Tag: name → first 16 digits of the SHA-256 of each artefact that the run holds."""
 
 
@@ -125,7 +125,7 @@ def _log_code(client: Store, run: Run, record: RunRecord) -> None:
 
 
 def _log_artefacts(client: Store, run: Run, record: RunRecord) -> None:
-    held = json.loads(run.data.tags.get(_ARTEFACTS, "{}"))
+    held = json.loads(run.data.tags.get(ARTEFACTS, "{}"))
     present = {
         name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         for name, path in record.artefacts.items()
@@ -137,7 +137,7 @@ def _log_artefacts(client: Store, run: Run, record: RunRecord) -> None:
                 run.info.run_id, str(record.artefacts[name]), None if folder == "." else folder
             )
     if held | present != held:
-        client.set_tag(run.info.run_id, _ARTEFACTS, json.dumps(held | present, sort_keys=True))
+        client.set_tag(run.info.run_id, ARTEFACTS, json.dumps(held | present, sort_keys=True))
 
 
 def _dataset_input(record: RunRecord) -> DatasetInput:

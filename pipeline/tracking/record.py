@@ -19,6 +19,8 @@ from pipeline.workspace import Workspace
 
 TRAINING_KEY = "darkroom.training_key"
 EXPORT_KEY = "darkroom.export_key"
+WEIGHTS = "darkroom.weights_sha256"
+"""Tag: of the torch weights that were exported, on the run and on the registered version."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,11 @@ def _read_record(workspace: Workspace, final: bool) -> RunRecord:
         "training/card.json": workspace.trained / "card.json",
         "training/epochs.csv": workspace.trained / "epochs.csv",
     }
-    page = workspace.data_report / "index.html"
-    if page.exists():  # a workspace of an older Darkroom has none
-        artefacts["data/index.html"] = page
+    of_late = {  # a workspace of an older Darkroom has none
+        "data/index.html": workspace.data_report / "index.html",
+        "training/augmented.png": workspace.training_report / "augmented.png",
+    }
+    artefacts |= {name: path for name, path in of_late.items() if path.exists()}
     if final and workspace.dvc_lock.exists():
         artefacts["dvc.lock"] = workspace.dvc_lock
     params = _training_params(trained, origin, splits, source)
@@ -107,6 +111,7 @@ def _read_record(workspace: Workspace, final: bool) -> RunRecord:
         params |= {f"export.{key}": str(value) for key, value in exported["params"].items()}
         metrics.append(("parity.largest_difference", 0, exported["parity"]["largest_difference"]))
         tags["darkroom.serving_digest"] = exported["serving_digest"]
+        tags[WEIGHTS] = exported["weights_sha256"]
         if _is_evaluation_of(workspace, exported["serving_digest"]):
             figures = read_card(workspace.evaluation / "metrics.json")["validation"]
             metrics += [(f"validation.{key}", 0, value) for key, value in figures.items()]
@@ -143,6 +148,7 @@ def _training_params(
         **{f"train.{key}": str(value) for key, value in origin["params"].items()},
         **{f"split.{key}": str(getattr(splits, key)) for key in ("seed", "validation", "test")},
         "data.source": source,
+        **{f"start.{key}": value for key, value in origin.get("start", {}).items() if value},
         "device": origin["device"],
         "architecture": card["architecture"],
         "image_size": str(card["image_size"]),

@@ -1,6 +1,8 @@
 """Versions and aliases of a model in MLflow's registry."""
 
+import hashlib
 import importlib.metadata
+import json
 import re
 import shutil
 import tempfile
@@ -19,9 +21,12 @@ from mlflow.types.schema import Map
 
 from pipeline.errors import ArtefactError, RegistryError
 from pipeline.export.artefact import SealedClassifier, check_digest, open_artefact
+from pipeline.tracking.publish import ARTEFACTS
+from pipeline.tracking.record import WEIGHTS
 from pipeline.tracking.store import Store
 from pipeline.workspace import Home
 
+_NEEDED = {"training/model.safetensors", "training/card.json"}
 CHAMPION, CHALLENGER = "champion", "challenger"
 _SETTLED = "darkroom.settled"
 """Tag: the aliases have been moved; a person may have moved them since."""
@@ -77,6 +82,67 @@ def champion(client: Store, name: str) -> Version:
             mend="darkroom run, or dvc repro and then darkroom register",
         )
     return found
+
+
+def named(client: Store, uri: str) -> Version:
+    """Return the version that models:/NAME/VERSION or models:/NAME@ALIAS names.
+
+    Raises RegistryError where there is none.
+    """
+    parts = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|/?@(.+)|/(.+))", uri)
+    if parts is None:
+        raise RegistryError(
+            f"{uri} names no registered version",
+            mend="name one as models:/NAME/VERSION or models:/NAME@champion",
+        )
+    name, number = parts[1], parts[2]
+    known = versions(client, name)
+    if number is None:
+        found = by_alias(client, name, parts[3] or parts[4])
+    else:
+        found = next((version for version in known if version.number == int(number)), None)
+    if found is None:
+        shown = ", ".join(str(version.number) for version in known[-10:])
+        raise RegistryError(
+            f"the registry holds no {uri}",
+            f"versions of {name}: {shown or 'none'}",
+            mend="make ui shows all models, their versions and aliases",
+        )
+    return found
+
+
+def download_training(client: Store, version: Version, folder: Path) -> Path:
+    """Copy what *version* was exported from, weights and their card, into *folder*; return where.
+
+    Raises RegistryError where its run does not hold it, ArtefactError where the weights are not
+    what the version's tag says.
+    """
+    run_id = client.get_model_version(version.name, str(version.number)).run_id
+    expected = version.tags.get(WEIGHTS) or _published_hash(client, run_id)
+    held = {file.path for file in client.list_artifacts(run_id, "training")} if run_id else set()
+    if not (run_id and expected and held >= _NEEDED):
+        raise RegistryError(
+            f"{version.name} version {version.number} has no torch weights on record",
+            "it was not registered by Darkroom, or its run has lost them",
+            mend="choose a version whose run has training/model.safetensors (make ui shows them)",
+        )
+    got = Path(client.download_artifacts(run_id, "training", str(folder)))
+    found = hashlib.sha256((got / "model.safetensors").read_bytes()).hexdigest()
+    if not found.startswith(expected):
+        raise ArtefactError(
+            f"the weights of {version.name} version {version.number} are not those on record",
+            f"training/model.safetensors of run {run_id} has SHA-256 {found}",
+            f"on record: {expected}",
+            mend="choose another version; or put that artefact of the run back",
+        )
+    return got
+
+
+def _published_hash(client: Store, run_id: str | None) -> str:
+    """What a version of an older Darkroom has: the first digits, on its run."""
+    tags = client.get_run(run_id).data.tags if run_id else {}
+    held = json.loads(tags.get(ARTEFACTS, "{}"))
+    return str(held.get("training/model.safetensors", ""))
 
 
 def upload(client: Store, experiment_id: str, run_id: str, name: str, serving: Path) -> str:

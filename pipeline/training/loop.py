@@ -1,22 +1,20 @@
 """The training loop: forward pass, cross-entropy, backward pass, gradient descent, many rounds."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.cache import Examples
 from pipeline.errors import TrainingError
 from pipeline.metrics import accuracy, log_loss
-from pipeline.params import TrainParams
+from pipeline.training.feed import Batch
 from pipeline.training.models import Network
-
-_WARM_UP = 0.1
-"""Share of all steps over which the learning rate rises."""
+from pipeline.training.optimization import l1_penalty, schedule_share, set_rate, update_mean
+from pipeline.training.session import Training, random_state, set_random_state
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,22 @@ class Step:
     number: int
     """Within the epoch, from 1."""
     of: int
+    images: int
+    """Seen in this epoch so far."""
+    loss: float
+    """Mean over the epoch so far."""
+    accuracy: float
+    parts: int
+    """In which the batch went through the network; it grows where memory was short."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Some more of the validation images went through the network."""
+
+    epoch: int
+    images: int
+    of: int
 
 
 @dataclass(frozen=True)
@@ -36,114 +50,182 @@ class Epoch:
     epoch: int
     """From 1."""
     learning_rate: float
-    """Of its last step."""
+    """Of its last step, of the head."""
     train_loss: float
-    """Mean cross-entropy over its steps, in nats, weights moving."""
+    """Mean over its steps, in nats, weights moving; without penalties."""
     train_accuracy: float
     validation_loss: float
+    """Mean cross-entropy in nats."""
     validation_accuracy: float
 
 
 def fit(
-    network: Network, train: Examples, validation: Examples, params: TrainParams
-) -> Iterator[Step | Epoch]:
-    """Train *network* in place; yield one record a step and one an epoch. Logs and writes nothing.
+    training: Training, inputs: npt.NDArray[Any], labels: npt.NDArray[np.int64]
+) -> Iterator[Step | Look | Epoch]:
+    """Train until the last epoch, validating on *inputs* and *labels* after each; yield a record
+    of all that is done. Logs and writes nothing; `training` may be saved at each record.
 
     Raises TrainingError where the loss is no number any more.
     """
-    optimizer = torch.optim.SGD(
-        _decayed(network, params.weight_decay),
-        lr=params.learning_rate,
-        momentum=params.momentum,
-        nesterov=params.momentum > 0,
+    params, feed = training.params, training.feed
+    progress = training.progress
+    total = feed.steps * params.epochs
+    while progress.epoch <= params.epochs:
+        _set_mode(training)
+        for batch in feed.batches(progress.epoch, progress.step):
+            progress.rate = set_rate(
+                training.optimizer, schedule_share(progress.steps, total, params)
+            )
+            _descend(training, batch)
+            yield Step(
+                progress.epoch,
+                progress.step,
+                feed.steps,
+                progress.seen,
+                progress.loss / progress.seen,
+                progress.right / progress.seen,
+                training.parts,
+            )
+        yield from _validate(training, inputs, labels)
+
+
+def _descend(training: Training, batch: Batch) -> None:
+    """One step down the gradient; where memory is short, the batch goes through in more parts."""
+    device = training.feed.device
+    random = random_state(device)
+    while True:
+        try:
+            loss, right, seen = _gradient(training, batch)
+            break
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error) or training.parts >= len(batch.labels):
+                raise
+            training.parts *= 2
+            set_random_state(random, device)
+    progress, params = training.progress, training.params
+    if not np.isfinite(loss):
+        raise _diverged(training)
+    if params.clip:
+        nn.utils.clip_grad_norm_(training.network.parameters(), params.clip)
+    training.optimizer.step()
+    if training.mean is not None:
+        now = training.network.state_dict().values()
+        update_mean(training.mean.state_dict().values(), now, params.ema, progress.steps)
+    progress.step += 1
+    progress.steps += 1
+    progress.loss += loss
+    progress.right += right
+    progress.seen += round(seen)
+
+
+def _gradient(training: Training, batch: Batch) -> list[float]:
+    """Lay the gradient of *batch*'s mean loss down; return the sum of its losses, its right answers
+    and its images, over all processes."""
+    training.optimizer.zero_grad()
+    params, device = training.params, batch.inputs.device
+    whole = len(batch.labels)
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    inputs, others, share = _mixed(training, batch)
+    for part in np.array_split(np.arange(whole), min(training.parts, whole)):
+        places = slice(int(part[0]), int(part[-1]) + 1)
+        labels = batch.labels[places]
+        with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+            logits = training.network(inputs[places])
+        losses = share * _losses(training, logits.float(), labels)
+        if others is not None:
+            losses = losses + (1 - share) * _losses(training, logits.float(), others[places])
+        loss = losses.sum() / whole
+        if params.l1:
+            loss = loss + l1_penalty(training.network, params.l1) * len(labels) / whole
+        loss.backward()  # type: ignore[no-untyped-call]
+        right = (logits.argmax(1) == labels).sum()
+        sums += torch.stack([losses.detach().double().sum(), right, right.new_tensor(len(labels))])
+    training.processes.average_gradients(training.network, whole)
+    total: list[float] = training.processes.add_up(sums).tolist()
+    return total
+
+
+def _mixed(training: Training, batch: Batch) -> tuple[Tensor, Tensor | None, float]:
+    """Mix the images of a batch in pairs (Zhang et al. 2018, arXiv:1710.09412); return them, the
+    labels that they were mixed with, and the first one's share."""
+    if not training.params.mixup:
+        return batch.inputs, None, 1.0
+    seed = (training.params.seed, training.progress.epoch, training.progress.step, 1)
+    random = np.random.default_rng(seed)
+    share = float(random.beta(training.params.mixup, training.params.mixup))
+    partner = torch.from_numpy(random.permutation(len(batch.labels))).to(batch.labels.device)
+    inputs = batch.inputs.float()
+    return share * inputs + (1 - share) * inputs[partner], batch.labels[partner], share
+
+
+def _losses(training: Training, logits: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(
+        logits,
+        labels,
+        weight=training.class_weights,
+        label_smoothing=training.params.label_smoothing,
+        reduction="none",
     )
-    steps = math.ceil(len(train.labels) / params.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: schedule_share(step, steps * params.epochs)
+
+
+def _validate(
+    training: Training, inputs: npt.NDArray[Any], labels: npt.NDArray[np.int64]
+) -> Iterator[Look | Epoch]:
+    progress = training.progress
+    training.processes.share_statistics(training.network)
+    training.processes.share_statistics(training.judged)
+    parts: list[npt.NDArray[np.float64]] = []
+    for part in predictions(training.judged, inputs, training.feed.device):
+        parts.append(part)
+        yield Look(progress.epoch, sum(len(each) for each in parts), len(inputs))
+    probabilities = np.concatenate(parts)
+    if not np.isfinite(probabilities).all():
+        raise _diverged(training)
+    done = Epoch(
+        epoch=progress.epoch,
+        learning_rate=progress.rate,
+        train_loss=progress.loss / progress.seen,
+        train_accuracy=progress.right / progress.seen,
+        validation_loss=log_loss(probabilities, labels),
+        validation_accuracy=accuracy(probabilities, labels),
     )
-    for epoch in range(1, params.epochs + 1):
-        network.train()
-        rate, loss_sum, right = 0.0, torch.zeros((), dtype=torch.float64), 0
-        for number, chosen in enumerate(batches(len(train.labels), steps, params.seed, epoch), 1):
-            rate = float(schedule.get_last_lr()[0])
-            logits, labels = _forward(network, train, chosen)
-            loss = nn.functional.cross_entropy(logits, labels)
-            if not torch.isfinite(loss):
-                raise _diverged(epoch, number, rate)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            loss_sum += loss.detach().double().cpu() * len(chosen)
-            right += int((logits.argmax(1) == labels).sum())
-            yield Step(epoch, number, steps)
-        probabilities = predict(network, validation)
-        if not np.isfinite(probabilities).all():
-            raise _diverged(epoch, steps, rate)
-        yield Epoch(
-            epoch=epoch,
-            learning_rate=rate,
-            train_loss=float(loss_sum) / len(train.labels),
-            train_accuracy=right / len(train.labels),
-            validation_loss=log_loss(probabilities, validation.labels),
-            validation_accuracy=accuracy(probabilities, validation.labels),
-        )
+    progress.epoch += 1
+    progress.step = progress.seen = 0
+    progress.loss = progress.right = 0.0
+    yield done
 
 
-def batches(n: int, steps: int, seed: int, epoch: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Cut a new order of *n* images into *steps* batches of nearly equal size."""
-    order = np.random.default_rng((seed, epoch)).permutation(n)
-    yield from np.array_split(order, steps)
-
-
-def schedule_share(step: int, total: int) -> float:
-    """Return the share of the peak learning rate at *step* of *total*: linear up, cosine down.
-
-    Warm-up: Goyal et al. 2017, arXiv:1706.02677, section 2.2; cosine: Loshchilov & Hutter 2017,
-    arXiv:1608.03983, equation 5.
-    """
-    rise = max(1, round(total * _WARM_UP))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
-
-
-def predict(network: Network, examples: Examples, batch_size: int = 256) -> npt.NDArray[np.float64]:
-    """Return probabilities (n, num_classes), computed in float64 from the logits."""
+def predictions(
+    network: Network, inputs: npt.NDArray[Any], device: torch.device, batch_size: int = 256
+) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield probabilities, (batch_size, num_classes), computed in float64 from the logits."""
     network.eval()
-    with torch.inference_mode():
-        parts = [
-            _forward(
-                network, examples, np.arange(start, min(start + batch_size, len(examples.labels)))
-            )[0]
-            for start in range(0, len(examples.labels), batch_size)
-        ]
-        logits = torch.cat(parts).double().cpu()
-    return np.asarray(torch.softmax(logits, 1).numpy(), np.float64)
+    for start in range(0, len(inputs), batch_size):
+        with torch.inference_mode():
+            batch = torch.from_numpy(inputs[start : start + batch_size]).to(device)
+            part = torch.softmax(network(batch).double(), 1).cpu()
+        yield np.asarray(part.numpy(), np.float64)
 
 
-def _forward(
-    network: Network, examples: Examples, chosen: npt.NDArray[np.int64]
-) -> tuple[Tensor, Tensor]:
-    device = network.mean.device
-    pixels = torch.from_numpy(examples.pixels[chosen]).to(device)
-    labels = torch.from_numpy(examples.labels[chosen]).to(device)
-    return network(pixels), labels
+def _set_mode(training: Training) -> None:
+    """A backbone that stands still keeps its statistics too."""
+    freeze, network = training.params.freeze, training.network
+    still = freeze == "backbone" or (isinstance(freeze, int) and training.progress.epoch < freeze)
+    network.train()
+    network.backbone.train(not still)
+    network.backbone.requires_grad_(not still)
 
 
-def _decayed(network: Network, weight_decay: float) -> list[dict[str, object]]:
-    """L2 for weights; none for biases and norms, which are vectors."""
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
-    return [
-        {"params": weights, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        said in str(error) for said in ("can't allocate memory", "not enough memory")
+    )
 
 
-def _diverged(epoch: int, step: int, rate: float) -> TrainingError:
+def _diverged(training: Training) -> TrainingError:
+    progress = training.progress
     return TrainingError(
         "training diverged: the loss is no number any more",
-        f"epoch {epoch}, step {step}, learning rate {rate:.3g}",
+        f"epoch {progress.epoch}, step {progress.step + 1}, learning rate {progress.rate:.3g}",
         mend="lower train.learning_rate in params.yaml",
     )

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from worlds import write_digits
 
-pytestmark = pytest.mark.xdist_group("bad-input")
-
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     """The command failed with an error of at most five lines that holds *words*."""

@@ -7,8 +7,6 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from worlds import World, make_world, write_digits
 
-pytestmark = pytest.mark.xdist_group("data-report")
-
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",

@@ -15,8 +15,6 @@ import pytest
 from hostile import IGNORED, TAKEN, Case, nearly_fifty_megapixels, write_corpus
 from worlds import World, can_trace, make_world
 
-pytestmark = pytest.mark.xdist_group("hostile")
-
 in_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 MEMORY = """
 import sys

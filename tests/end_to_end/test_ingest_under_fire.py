@@ -23,8 +23,6 @@ from worlds import World, can_trace, environment, make_world
 from pipeline.data.splits import read_splits
 from pipeline.graph import dataset_version
 
-pytestmark = pytest.mark.xdist_group("under-fire")
-
 CLASSES = ("cat", "dog", "fox")
 
 

@@ -6,13 +6,12 @@ import pyarrow.dataset as ds
 import pytest
 from mlflow import MlflowClient
 
-pytestmark = [pytest.mark.xdist_group("photos"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.full]
 
 
 def test_a_users_photos_are_classified_once_and_the_other_model_is_left_alone(
-    demo, tmp_path, test_data, full
+    demo, tmp_path, test_data
 ):
-    """All 1,002 with a ResNet-18 in the full count; 100 with the small network else."""
     with tarfile.open(test_data / "cats_dogs.tar") as photos:
         photos.extractall(tmp_path, filter="data")
     source = tmp_path / "cats_dogs"
@@ -22,16 +21,8 @@ def test_a_users_photos_are_classified_once_and_the_other_model_is_left_alone(
         images = sorted((source / label).iterdir())
         for image in images[:10]:
             image.rename(loose / f"IMG {image.name}")
-        for image in () if full else images[60:]:
-            image.unlink()
     world = demo.fork(tmp_path / "project")
-    world.set(
-        **{
-            "train.model": "resnet18" if full else "small_cnn",
-            "train.image_size": 64 if full else 32,
-            "train.epochs": 5 if full else 2,
-        }
-    )
+    world.set(**{"train.model": "resnet18", "train.image_size": 64, "train.epochs": 5})
     before = rows_of(world, "source")
     world.run("darkroom", "run", "--source", str(source), "--inbox", str(loose), timeout=500)
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from worlds import environment
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_a_schedule_fires_and_the_api_tells_its_state_and_its_lines(demo, tmp_path):

@@ -7,8 +7,6 @@ from mlflow import MlflowClient
 from pipeline.tracking import registry
 from pipeline.tracking.store import connect, experiment_id
 
-pytestmark = pytest.mark.xdist_group("register")
-
 
 @pytest.fixture
 def finished(demo, tmp_path):

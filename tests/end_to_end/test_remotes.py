@@ -8,8 +8,6 @@ import pytest
 from moto.server import ThreadedMotoServer
 from worlds import World
 
-pytestmark = pytest.mark.xdist_group("remotes")
-
 LOGIN = {
     "AWS_ACCESS_KEY_ID": "somebody",
     "AWS_SECRET_ACCESS_KEY": "secret",

@@ -2,16 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from worlds import World, environment
+from processes import gone_within, start, wait_until
+from worlds import World
 
-pytestmark = [pytest.mark.xdist_group("stopped"), pytest.mark.full]
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture
@@ -21,45 +19,8 @@ def long(world: World) -> World:
     return world
 
 
-def start(world: World, log: Path, *command: str) -> subprocess.Popen:
-    with log.open("w") as out:
-        return subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=world.root,
-            env=environment(world.root),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
 def wait_until_it_trains(log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while "epoch 5/2000" not in log.read_text():
-        assert time.monotonic() < deadline, log.read_text()[-2000:]
-        time.sleep(0.2)
-
-
-def trainers(world: World) -> list[int]:
-    """Every process of a training whose folder is *world*."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes()
-            at_work = (process / "cwd").readlink() == world.root
-        except OSError:
-            continue
-        if b"pipeline.cli\0train" in command and at_work:
-            found.append(int(process.name))
-    return found
-
-
-def gone_within(world: World, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while trainers(world) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return not trainers(world)
+    wait_until(lambda: "epoch 5/2000" in log.read_text(), log)
 
 
 def test_ctrl_c_gives_the_prompt_back_and_leaves_no_trainer(long, tmp_path):

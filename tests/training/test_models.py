@@ -1,5 +1,6 @@
 """Every network gets our head; what it cannot be is said before training starts."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -83,6 +84,63 @@ def test_normalisation_is_part_of_the_network():
 )
 def test_auto_gives_small_pictures_a_small_network_and_photos_a_resnet(median, chosen):
     assert choose("auto", "auto", median) == chosen
+
+
+def test_the_small_resnet_keeps_the_resolution_of_small_pictures():
+    network = build(Architecture("small_resnet18", 32), CLASSES).eval()
+    sides: list[int] = []
+    network.backbone.layer1.register_forward_hook(lambda *hook: sides.append(hook[2].shape[-1]))
+    assert network(torch.zeros(1, 32, 32, 3, dtype=torch.uint8)).shape == (1, CLASSES)
+    assert sides == [32], "torchvision's own would see 8"
+
+
+def test_a_hidden_layer_is_one_more_layer_of_the_head():
+    network = build(Architecture("small_cnn", 16, hidden=24), CLASSES, dropout=0.3).eval()
+    shapes = [tuple(m.weight.shape) for m in network.head.modules() if isinstance(m, nn.Linear)]
+    assert shapes == [(24, 128), (CLASSES, 24)]
+    assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.3, 0.3]
+    assert network(torch.zeros(2, 16, 16, 3, dtype=torch.uint8)).shape == (2, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("timm/resnet18", 64),
+        ("timm/mobilenetv3_small_050.lamb_in1k", 64),  # wider behind its pooling than it says
+        ("timm/vit_tiny_patch16_224", 96),  # made for one size
+    ],
+)
+def test_a_timm_model_has_our_head_on_its_own_embedding(name, size):
+    network = build(Architecture(name, size), CLASSES)
+    assert network.training
+    pixels = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)
+    assert network.eval()(pixels).shape == (2, CLASSES)
+    assert network.embed(pixels).shape == (2, network.head.in_features)
+    assert not [p for p in network.parameters() if p.ndim == 2 and len(p) == 1000]
+
+
+def test_without_timm_its_models_are_a_params_error_that_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ParamsError, match="timm, which is not installed") as caught:
+        build(Architecture("timm/resnet18", 32), CLASSES)
+    assert "pip install" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("resnet19", "resnet18"),
+        ("mobilenet_v3_smal", "mobilenet_v3_small"),
+        ("small_resnet", "small_resnet18"),
+        ("timm/resnet19", "timm/resnet18"),
+        ("timm/resnet18.a9_in1k", "timm/resnet18.a1_in1k"),
+    ],
+)
+def test_a_mistyped_name_is_told_what_is_near_it(name, meant):
+    with pytest.raises(ParamsError) as caught:
+        build(Architecture(name, 32), CLASSES)
+    assert repr(name) in caught.value.what
+    assert meant in caught.value.where[0].split(": ")[1].split(", ")
 
 
 def test_auto_leaves_what_was_set_alone():

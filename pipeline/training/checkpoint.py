@@ -1,0 +1,90 @@
+"""Checkpoints: a training that was killed at any moment goes on from the last one.
+
+`<step>.ckpt` is the SHA-256 of what follows it, then torch's own format, read weights-only. The
+last two are kept: the newest may have been cut off.
+"""
+
+import hashlib
+import io
+import os
+import pickle
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from pipeline.errors import Busy
+
+_KEPT = 2
+_ABANDONED = 8
+"""Other trainings that were begun and never ended whose checkpoints are kept, the latest ones."""
+_DIGEST = 32
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[Path]:
+    """Hold *folder* for one trainer; raise Busy where another one of the same key is at work."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{folder}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Busy(
+            "another process is training exactly this",
+            f"checkpoints: {folder}",
+            mend="wait until it is done: its result will be taken over",
+        ) from None
+    try:
+        _sweep(folder)
+        yield folder
+    finally:
+        lock.release()
+
+
+def _sweep(held: Path) -> None:
+    """Drop what was begun longest ago and never ended: nobody goes on with it."""
+    others = [path for path in held.parent.iterdir() if path.is_dir() and path != held]
+    for old in sorted(others, key=lambda path: path.stat().st_mtime)[:-_ABANDONED]:
+        with suppress(Timeout), FileLock(f"{old}.lock", timeout=0):  # it may be at work
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def save(folder: Path, step: int, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint by one rename, then drop all but the last two."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    content = buffer.getvalue()
+    scratch = folder / ".scratch"
+    with scratch.open("wb") as file:
+        file.write(hashlib.sha256(content).digest())
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(folder / f"{step:012d}.ckpt")
+    for old in sorted(folder.glob("*.ckpt"))[:-_KEPT]:
+        old.unlink()
+
+
+def load(folder: Path) -> dict[str, Any] | None:
+    """Return the newest checkpoint that is whole; None where there is none."""
+    for path in sorted(folder.glob("*.ckpt"), reverse=True):
+        content = path.read_bytes()
+        if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
+            continue
+        try:
+            state: dict[str, Any] = torch.load(
+                io.BytesIO(content[_DIGEST:]), map_location="cpu", weights_only=True
+            )
+        except (pickle.UnpicklingError, RuntimeError):  # torch did not write it
+            continue
+        return state
+    return None
+
+
+def forget(folder: Path) -> None:
+    """The outputs are written: a forced run trains anew."""
+    shutil.rmtree(folder, ignore_errors=True)

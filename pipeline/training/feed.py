@@ -1,0 +1,157 @@
+"""What the network is fed: which images, in which order, how augmented; ready before it asks.
+
+Everything follows from (seed, epoch): a training that goes on in the middle of an epoch sees what
+it would have seen.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.params import TrainParams
+from pipeline.training.augment import Augmentation, Floats, augment, draw, warps
+from pipeline.training.on_device import augment_batch, is_able
+
+Places = npt.NDArray[np.int64]
+_AHEAD = 4
+"""Batches that are made ready."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    inputs: Tensor
+    """(n, size, size, 3) uint8 pixels, or (n, width) embeddings."""
+    labels: Tensor
+    """(n,) int64."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The training images, or their embeddings."""
+
+    inputs: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+    size: int
+    """Side of the squares that the network sees."""
+    how: Augmentation
+    batch_size: int
+    seed: int
+    balance: str
+    device: torch.device
+    resident: Tensor | None = None
+    """The inputs once more, on the device, where they fit."""
+    rank: int = 0
+    """Which part of each batch is this process's, of how many."""
+    world_size: int = 1
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self.labels) // self.batch_size)
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """Yield the batches of *epoch* from number *first* on."""
+        chosen = self._order(epoch)[first:]
+        draws = draw(len(self.labels), self.seed, epoch)
+        if self.resident is not None:
+            for places in chosen:
+                yield self._on_device(self.resident, places, draws[places])
+            return
+        make = self._embeddings if self.inputs.ndim == 2 else self._pixels
+        for batch in _ahead(lambda places: make(places, draws[places]), chosen):
+            inputs = batch.inputs.to(self.device, non_blocking=True)
+            yield Batch(inputs, batch.labels.to(self.device, non_blocking=True))
+
+    def _order(self, epoch: int) -> list[Places]:
+        random = np.random.default_rng((self.seed, epoch))
+        n = len(self.labels)
+        if self.balance == "sampling":
+            share = 1 / np.bincount(self.labels)[self.labels]
+            order = random.choice(n, n, p=share / share.sum())
+        else:
+            order = random.permutation(n)
+        whole = np.array_split(order, self.steps)
+        return [places[self.rank :: self.world_size] for places in whole]
+
+    def _embeddings(self, places: Places, draws: Floats) -> Batch:
+        return self._batch(self.inputs[places], places)
+
+    def _pixels(self, places: Places, draws: Floats) -> Batch:
+        side = self.inputs.shape[1]
+        if not self._changes:
+            return self._batch(self.inputs[places], places)
+        matrices = warps(draws, self.how, side, self.size) if self._needs_warp else None
+        out = np.empty((len(places), self.size, self.size, 3), np.uint8)
+        for i, place in enumerate(places):
+            matrix = None if matrices is None else matrices[i]
+            out[i] = augment(self.inputs[place], matrix, draws[i], self.how, self.size)
+        return self._batch(out, places)
+
+    def _on_device(self, all_: Tensor, places: Places, draws: Floats) -> Batch:
+        inputs = all_[torch.from_numpy(places).to(all_.device)]
+        labels = torch.from_numpy(self.labels[places]).to(all_.device)
+        if inputs.ndim == 2 or not self._changes:
+            return Batch(inputs, labels)
+        warp = warps(draws, self.how, inputs.shape[1], self.size) if self._needs_warp else None
+        return Batch(augment_batch(inputs, warp, draws, self.how, self.size), labels)
+
+    @property
+    def _needs_warp(self) -> bool:
+        return self.how.is_geometric or self.inputs.shape[1] != self.size
+
+    @property
+    def _changes(self) -> bool:
+        return self._needs_warp or not self.how.is_none
+
+    def _batch(self, inputs: npt.NDArray[Any], places: Places) -> Batch:
+        batch = Batch(torch.from_numpy(inputs), torch.from_numpy(self.labels[places]))
+        if self.device.type == "cuda":
+            return Batch(batch.inputs.pin_memory(), batch.labels.pin_memory())
+        return batch
+
+
+def on_device(feed: Feed) -> Feed:
+    """Return *feed* with its inputs on the GPU where they take less than half of its memory."""
+    if feed.device.type != "cuda" or not is_able(feed.how):
+        return feed
+    free, _ = torch.cuda.mem_get_info(feed.device)
+    if feed.inputs.nbytes > free / 2:
+        return feed
+    return replace(feed, resident=torch.from_numpy(np.array(feed.inputs)).to(feed.device))
+
+
+def augmentation_of(params: TrainParams, flips: bool) -> Augmentation:
+    """Return what params.yaml asks for; *flips*: whether a mirrored image shows the same."""
+    flip = (0.5 if flips else 0.0) if params.flip == "auto" else float(params.flip)
+    return Augmentation(
+        flip=flip,
+        rotation=params.rotation,
+        scale=params.scale,
+        shift=params.shift,
+        colour=params.colour,
+        trivial=params.trivial,
+        erasing=params.erasing,
+    )
+
+
+def _ahead(make: Callable[[Places], Batch], chosen: list[Places]) -> Iterator[Batch]:
+    """Make batches in the background, some ahead; yield them in their order."""
+    with ThreadPoolExecutor(1, "feed") as threads:
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for places in chosen:
+                waiting.append(threads.submit(make, places))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,26 @@
+"""A training while it runs: its curves, its pace, and what it takes of the machine."""
+
+from pipeline.tracking.live import LiveRun
+from pipeline.tracking.store import Store, experiment_id
+from pipeline.training.loop import Epoch
+from pipeline.workspace import Home
+
+EPOCH = Epoch(
+    epoch=1,
+    learning_rate=0.1,
+    train_loss=0.5,
+    train_accuracy=0.75,
+    validation_loss=0.25,
+    validation_accuracy=0.875,
+)
+
+
+def test_an_epoch_shows_its_figures_and_the_machines(client: Store, home: Home, name: str):
+    run_id = client.create_run(experiment_id(client, home, name)).info.run_id
+    LiveRun(client, run_id, print).epoch(EPOCH, 123.0)
+    shown = client.get_run(run_id).data.metrics
+    assert shown["validation_accuracy"] == 0.875
+    assert shown["timing.images_per_second"] == 123
+    assert 0 <= shown["system/cpu_utilization_percentage"] <= 100
+    assert 0 < shown["system/system_memory_usage_percentage"] <= 100
+    assert shown["system/process_memory_megabytes"] > 1
