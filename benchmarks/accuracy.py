@@ -29,10 +29,10 @@ from pipeline.workspace import Home
 
 FOLDS, SIZE, EPOCHS = 5, 64, 25
 RECIPE: dict[str, object] = {
-    **{"model": "resnet18", "epochs": EPOCHS, "schedule": "one_cycle"},
-    **{"optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.05},
+    **{"model": "resnet18", "epochs": EPOCHS},
     **{"scale": 0.4, "dropout": 0.2, "label_smoothing": 0.1, "mixup": 0.2},
 }
+"""Besides what params.yaml has."""
 NOTHING = {"weight_decay": 0.0, "dropout": 0.0, "label_smoothing": 0.0, "mixup": 0.0}
 IMAGES_A_CLASS, PRETRAINED = 2000, 4
 """Of CIFAR-10, and for how many epochs."""

@@ -21,8 +21,9 @@ SIZE = 8
 PLAIN: dict[str, object] = {
     **{"dropout": 0.0, "flip": 0.0, "rotation": 0.0, "scale": 0.0, "shift": 0.0, "colour": 0.0},
     **{"precision": "fp32", "compile": "off", "device": "cpu", "model": "small_cnn"},
+    **{"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.0005, "schedule": "cosine"},
 }
-"""Nothing at random but weights and order, nothing measured."""
+"""Nothing at random but weights and order, nothing measured, plain gradient descent."""
 
 
 @cache

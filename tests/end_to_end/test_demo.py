@@ -72,7 +72,7 @@ def test_one_run_shows_the_training_and_what_came_of_it(demo, client):
     assert {key: run.data.metrics[f"validation.{key}"] for key in stated} == stated
     epochs = client.get_metric_history(run.info.run_id, "validation_accuracy")
     assert [metric.step for metric in epochs] == list(range(1, 9))
-    assert run.data.params["train.learning_rate"] == "0.05"
+    assert run.data.params["train.learning_rate"] == "0.001"
     (dataset,) = run.inputs.dataset_inputs
     assert dataset.dataset.digest in demo.workspace.dataset_dvc.read_text()
     names = {item.path for item in client.list_artifacts(run.info.run_id)}

@@ -35,6 +35,10 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> World:
             "train.image_size": 8,
             "train.scale": 0.0,
             "train.epochs": 2,
+            "train.optimizer": "sgd",
+            "train.learning_rate": 0.05,
+            "train.weight_decay": 0.0005,
+            "train.schedule": "cosine",
             "tune.trials": 3,
             "tune.ranges": RATES,
         }

@@ -77,7 +77,7 @@ def test_l2_is_on_matrices_and_kernels_alone(optimizer):
 
 def test_the_backbone_learns_at_its_share_of_the_heads_rate_at_every_moment():
     network, group_of = groups(backbone_rate=0.1, learning_rate=0.2)
-    params = train_params(**PLAIN, backbone_rate=0.1, learning_rate=0.2)
+    params = train_params(**PLAIN | {"backbone_rate": 0.1, "learning_rate": 0.2})
     optimizer = optimizer_of(network, params)
     assert set_rate(optimizer, 0.5) == pytest.approx(0.1)
     rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
@@ -88,8 +88,8 @@ def test_the_backbone_learns_at_its_share_of_the_heads_rate_at_every_moment():
 
 def test_momentum_is_nesterovs_and_adamws_first_beta():
     network = fresh_network(train_params(**PLAIN))
-    sgd = optimizer_of(network, train_params(momentum=0.8))
-    plain = optimizer_of(network, train_params(momentum=0.0))
+    sgd = optimizer_of(network, train_params(momentum=0.8, optimizer="sgd"))
+    plain = optimizer_of(network, train_params(momentum=0.0, optimizer="sgd"))
     adamw = optimizer_of(network, train_params(momentum=0.8, optimizer="adamw"))
     assert all(g["momentum"] == 0.8 and g["nesterov"] for g in sgd.param_groups)
     assert not any(g["momentum"] or g["nesterov"] for g in plain.param_groups)
