@@ -27,6 +27,8 @@ from pipeline.training.models import Architecture, build
 from pipeline.training.weights import load_start
 from pipeline.workspace import Home
 
+_T = 2.776
+"""Student's t: 95% of the mean of five."""
 FOLDS, SIZE, EPOCHS = 5, 64, 25
 RECIPE: dict[str, object] = {
     **{"model": "resnet18", "epochs": EPOCHS},
@@ -64,7 +66,7 @@ def _folds(photos: Photos, name: str, params: TrainParams, home: Home) -> float:
     mean, error = statistics.mean(found), statistics.stdev(found) / FOLDS**0.5
     seconds = (time.perf_counter() - started) / FOLDS
     figures = " ".join(f"{each:.4f}" for each in found)
-    said = f"{mean:.4f} ± {1.96 * error:.4f} ({figures}), {seconds:.0f} s a fold"
+    said = f"{mean:.4f} ± {_T * error:.4f} ({figures}), {seconds:.0f} s a fold"
     print(f"  {name}: {said}", flush=True)
     return mean
 

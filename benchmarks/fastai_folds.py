@@ -1,4 +1,4 @@
-"""fastai on the same folds, for benchmarks/training.py --accuracy to be held against.
+"""fastai on the same folds, for benchmarks/accuracy.py to be held against.
 
 In an environment of its own: `pip install fastai`, then
 `DARKROOM_TEST_DATA=... python benchmarks/fastai_folds.py [--folds 0 1 2 3 4]`.

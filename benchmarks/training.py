@@ -53,7 +53,7 @@ def _epoch_share(photos: Photos, model: str, size: int) -> float:
     resident = _training(photos, model, size, params_with(**PLAIN, epochs=ENDLESS))
     batch = next(iter(resident.feed.batches(1)))
 
-    def resident_steps() -> Iterator[int]:
+    def resident_steps() -> Iterator[float]:
         while True:
             resident.optimizer.zero_grad()
             logits = resident.network(batch.inputs)
@@ -62,7 +62,8 @@ def _epoch_share(photos: Photos, model: str, size: int) -> float:
             yield len(batch.labels)
 
     steps = fit(training, np.zeros((1, size, size, 3), np.uint8), np.zeros(1, np.int64))
-    ours = (params.batch_size for record in steps if isinstance(record, Step))
+    a_step = len(photos.labels) / training.feed.steps
+    ours = (a_step for record in steps if isinstance(record, Step))
     return _ratio(ours, resident_steps(), f"{model} {size} px, epochs", "resident batch")
 
 
@@ -72,11 +73,12 @@ def _against_the_usual(photos: Photos, folder: Path) -> float:
         photos, "mobilenet_v3_small", 128, params_with(**AUGMENTED, epochs=ENDLESS)
     )
     steps = fit(training, np.zeros((1, 128, 128, 3), np.uint8), np.zeros(1, np.int64))
-    ours = (training.feed.batch_size for record in steps if isinstance(record, Step))
+    a_step = len(photos.labels) / training.feed.steps
+    ours = (a_step for record in steps if isinstance(record, Step))
     return _ratio(ours, _usual(folder, 128), "MobileNetV3-small 128 px, epochs", "ImageFolder loop")
 
 
-def _usual(folder: Path, size: int) -> Iterator[int]:
+def _usual(folder: Path, size: int) -> Iterator[float]:
     augmented = transforms.Compose(
         [
             transforms.RandomResizedCrop(size, scale=(0.7, 1.0)),
@@ -113,7 +115,7 @@ def _frozen(photos: Photos) -> float:
     head = _training(
         photos, "small_resnet18", 32, params_with(**PLAIN, freeze="backbone", epochs=10)
     )
-    embedded = embed(head.network, head.feed.inputs)
+    embedded = embed(head.network, head.feed.inputs, 256)
     head.feed = replace(head.feed, inputs=embedded)
     for _ in fit(head, embedded[:100], head.feed.labels[:100]):
         pass
@@ -122,7 +124,7 @@ def _frozen(photos: Photos) -> float:
     return slow / fast
 
 
-def _ratio(ours: Iterator[int], theirs: Iterator[int], name: str, other: str) -> float:
+def _ratio(ours: Iterator[float], theirs: Iterator[float], name: str, other: str) -> float:
     """Return the median of the ratios of images/s, some seconds of each in turn."""
     for each in (ours, theirs):
         for _ in range(3):
@@ -134,8 +136,8 @@ def _ratio(ours: Iterator[int], theirs: Iterator[int], name: str, other: str) ->
     return ratio
 
 
-def _speed(steps: Iterator[int], seconds: float = 8.0) -> float:
-    started, images = time.perf_counter(), 0
+def _speed(steps: Iterator[float], seconds: float = 8.0) -> float:
+    started, images = time.perf_counter(), 0.0
     while (spent := time.perf_counter() - started) < seconds:
         images += next(steps)
     return images / spent

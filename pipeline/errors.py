@@ -54,6 +54,10 @@ class TrainingError(DarkroomError):
     code = "training"
 
 
+class TrainingStopped(TrainingError):
+    """Somebody wants it to end before its time; it can go on later."""
+
+
 class ArtefactError(DarkroomError):
     """A model's files are not what they were when it was sealed."""
 

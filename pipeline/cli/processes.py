@@ -15,8 +15,10 @@ from pipeline.errors import CommandError, DarkroomError, of_the_disk
 from pipeline.params import TrainParams
 
 _RESTARTS = 3
-_TERMINATION_SECONDS = 15
-"""From the polite signal to the other one; a trainer saves its state in between."""
+_TERMINATION_SECONDS = 40
+"""From the polite signal to the other one: torchrun gives its workers 30 to save their state."""
+_LAST_WORDS_SECONDS = 5
+"""For the others, once one has told a named error: on GPUs they would wait for it for minutes."""
 
 
 def wanted(train: TrainParams) -> int:
@@ -43,7 +45,7 @@ def train_together(count: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "error.json"
         with _child(count, report) as child:
-            _wait(child)
+            _wait(child, report)
         if report.is_file():
             raise read_error(report)
     if child.returncode != 0:
@@ -93,12 +95,15 @@ def _child(count: int, report: Path) -> Iterator[subprocess.Popen[bytes]]:
         _end(child)
 
 
-def _wait(child: subprocess.Popen[bytes]) -> None:
-    parent, told = os.getppid(), False
+def _wait(child: subprocess.Popen[bytes], report: Path) -> None:
+    parent, told, failed = os.getppid(), False, 0.0
     before = signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(number))
     try:
         while child.poll() is None:
-            if os.getppid() != parent and not told:
+            if report.is_file():
+                failed = failed or time.monotonic()
+            is_stuck = failed and time.monotonic() - failed > _LAST_WORDS_SECONDS
+            if (is_stuck or os.getppid() != parent) and not told:
                 told = True
                 child.terminate()
             time.sleep(0.1)

@@ -33,7 +33,8 @@ _SHARE_OF_DISK = 0.5
 
 
 def decoded(images: Path, rows: Sequence[SplitRow], side: int, cache: Path) -> Pixels:
-    """Return the pixels of *rows* in their order, (n, side, side, 3), RGB; read-only.
+    """Return the pixels of *rows* in their order, (n, side, side, 3), RGB; not to be
+    written to.
 
     Raises DatasetError naming an image that is missing or damaged.
     """

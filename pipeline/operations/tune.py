@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
@@ -112,7 +113,7 @@ def run(
         shown = open_study(
             home, params.model_name, study.key, _facts(study), dataset_version(workspace), say
         )
-        with _opened(path, params.train.keep) as trials:
+        with shown.ending(), _opened(path, params.train.keep) as trials:
             _search(study, trials, shown, say, watch)
             tuned = _tuned(study, trials)
         shown.end({f"train.{name}": value for name, value in tuned.ranking[0].values.items()})
@@ -173,9 +174,10 @@ def _search(
         if done > known and tune.minutes and time.monotonic() - started > tune.minutes * 60:
             say(f"tune.minutes: {tune.minutes:g} are over; darkroom tune goes on from here")
             break
-        trials.sampler = TPESampler(n_startup_trials=_DRAWN, seed=tune.seed + done)
+        trials.sampler = TPESampler(n_startup_trials=_DRAWN, seed=_seed(tune.seed, done))
         trial = trials.ask()
-        values = {name: _draw(trial, name, kind) for name, kind in tune.ranges.items()}
+        present = study.params.train.model_dump()
+        values = {n: _draw(trial, n, kind, present[n]) for n, kind in tune.ranges.items()}
         with shown.trial(trial.number, values) as shown_trial:
             outcome = _try(study, trial, values, shown_trial, done, watch)
         trials.tell(trial, *outcome)
@@ -248,12 +250,19 @@ def _epochs(study: Study, train: TrainParams, results: Results) -> Iterator[Epoc
             yield record
 
 
-def _draw(trial: optuna.Trial, name: str, kind: Sequence[Any] | Range) -> Any:
+def _seed(seed: int, ended: int) -> int:
+    """Another one for each trial: what is drawn follows from it and from the trials before."""
+    return int(np.random.SeedSequence((seed, ended)).generate_state(1)[0])
+
+
+def _draw(trial: optuna.Trial, name: str, kind: Sequence[Any] | Range, present: Any) -> Any:
     if not isinstance(kind, Range):
         return trial.suggest_categorical(name, kind)
     if is_whole(name):
         return trial.suggest_int(name, int(kind.low), int(kind.high), log=kind.log)
     value = trial.suggest_float(name, kind.low, kind.high, log=kind.log)
+    if value == present:  # as params.yaml has it
+        return value
     return min(max(float(f"{value:.3g}"), kind.low), kind.high)  # a person can write it
 
 

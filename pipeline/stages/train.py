@@ -19,7 +19,7 @@ from PIL import Image
 from pipeline.cards import write_card
 from pipeline.data.cache import UNLIMITED, read_image
 from pipeline.data.splits import Splits, read_splits
-from pipeline.errors import TrainingError
+from pipeline.errors import TrainingStopped
 from pipeline.graph import training_key
 from pipeline.params import Params
 from pipeline.serving.images import to_square
@@ -152,15 +152,16 @@ def _train(
         whole = {"training": training.state(), "results": results.state()}
         checkpoint.save(folder, training.progress.steps, whole)
 
-    parts = training.parts
+    parts, before = training.parts, training.progress.seen
     started = saved = time.perf_counter()
     with _told_to_stop() as stopped:
         for record in fit(training, *validation):
             watch(record)
             if isinstance(record, Epoch):
-                live.epoch(record, len(training.feed.labels) / (time.perf_counter() - started))
+                seen = len(training.feed.labels) - before
+                live.epoch(record, seen / (time.perf_counter() - started))
                 results.add(record, training.judged)
-                started = time.perf_counter()
+                started, before = time.perf_counter(), 0
             elif isinstance(record, Step) and record.parts > parts:
                 parts = record.parts
                 say(f"memory is short: batches now go through in {parts} parts")
@@ -177,8 +178,8 @@ def _train(
                 break
 
 
-def _interrupted(training: Training, told: bool) -> TrainingError:
-    return TrainingError(
+def _interrupted(training: Training, told: bool) -> TrainingStopped:
+    return TrainingStopped(
         f"training stopped: {'it was told to' if told else 'the program that started it is gone'}",
         f"in epoch {training.progress.epoch}, after step {training.progress.step}",
         mend="dvc repro goes on from there",

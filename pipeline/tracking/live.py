@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock
 from mlflow.entities import Metric
 
-from pipeline.errors import DarkroomError
+from pipeline.errors import DarkroomError, TrainingStopped
 from pipeline.tracking.publish import complete, find_or_create_run, log_metrics
 from pipeline.tracking.record import epoch_metrics, starting_record
 from pipeline.tracking.store import FAULTS, Store, connect, reaching
@@ -47,7 +47,8 @@ class LiveRun:
             yield
         except BaseException as error:
             if self.client is not None:
-                status = "FAILED" if isinstance(error, Exception) else "KILLED"
+                stopped = isinstance(error, TrainingStopped) or not isinstance(error, Exception)
+                status = "KILLED" if stopped else "FAILED"
                 with suppress(*FAULTS):
                     self.client.set_terminated(self.run_id, status)
             raise
@@ -71,6 +72,8 @@ def open_live_run(
             record = starting_record(workspace, card, origin)
             run = find_or_create_run(client, home, experiment, record)
             complete(client, run, record)
+            if run.info.status != "FINISHED":
+                client.update_run(run.info.run_id, status="RUNNING")  # it goes on
     except DarkroomError as error:
         say(f"not shown in MLflow: {error.what}; later: darkroom publish")
         return LiveRun(None, "", say)

@@ -1,6 +1,5 @@
 """One MLflow run for each (training, export), completed from files: twice changes nothing."""
 
-import getpass
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 
 from pipeline.errors import DarkroomError
 from pipeline.tracking.record import EXPORT_KEY, TRAINING_KEY, RunRecord, read_record
-from pipeline.tracking.store import Store, connect, experiment_id, reaching
+from pipeline.tracking.store import Store, connect, experiment_id, reaching, user
 from pipeline.workspace import Home, Workspace
 
 ARTEFACTS = "darkroom.artefacts"
@@ -33,7 +32,8 @@ def publish(workspace: Workspace, home: Home, experiment: str, *, final: bool = 
     with reaching(home, os.environ), FileLock(home.private / "publish.lock", timeout=10):
         run = find_or_create_run(client, home, experiment, record)
         complete(client, run, record)
-        client.set_terminated(run.info.run_id, "FINISHED", end_time=run.info.end_time)
+        ended = run.info.end_time if run.info.status == "FINISHED" else None
+        client.set_terminated(run.info.run_id, "FINISHED", end_time=ended)
     return str(run.info.run_id)
 
 
@@ -67,7 +67,7 @@ def find_or_create_run(client: Store, home: Home, experiment: str, record: RunRe
     )
     tags = {
         TRAINING_KEY: record.training_key,
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": user(),
         "mlflow.source.name": "dvc.yaml",
         "mlflow.source.type": "PROJECT",
     }

@@ -1,5 +1,6 @@
 """Reaching MLflow: one address, one probe, and a named error where nobody answers."""
 
+import getpass
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -126,3 +127,11 @@ def _error(uri: str, error: Exception) -> DarkroomError:
         told[:200],
         mend="start the server, or set MLFLOW_TRACKING_URI (unset: the store in mlruns/)",
     )
+
+
+def user() -> str:
+    """Return who runs this; in a container, a number may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,6 +1,5 @@
 """A study of hyperparameters in MLflow: one run, and a child run for each trial."""
 
-import getpass
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from pipeline.errors import DarkroomError
 from pipeline.tracking.record import epoch_metrics
-from pipeline.tracking.store import FAULTS, Store, connect, experiment_id, reaching
+from pipeline.tracking.store import FAULTS, Store, connect, experiment_id, reaching, user
 from pipeline.training.loop import Epoch
 from pipeline.workspace import Home
 
@@ -48,6 +47,16 @@ class ShownStudy:
             outcome = trial.outcome
             self.tell(lambda c: c.set_tag(trial.run_id, "darkroom.trial", outcome))
             self.tell(lambda c: c.set_terminated(trial.run_id, _STATUS[outcome]))
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Say of a study that ends before its time that it failed, or was stopped."""
+        try:
+            yield
+        except BaseException as error:
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            self.tell(lambda client: client.set_terminated(self.run_id, status))
+            raise
 
     def end(self, best: Mapping[str, Any]) -> None:
         tags = [RunTag(f"best.{key}", str(value)) for key, value in best.items()]
@@ -116,7 +125,7 @@ def _end_killed(client: Store, experiment: str, run_id: str) -> None:
 
 def _tags() -> dict[str, str]:
     return {
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": user(),
         "mlflow.source.name": "darkroom tune",
         "mlflow.source.type": "LOCAL",
     }

@@ -28,7 +28,7 @@ _DIGEST = 32
 @contextmanager
 def hold(folder: Path) -> Iterator[Path]:
     """Hold *folder* for one trainer; raise Busy where another one of the same key is at work."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{folder}.lock", timeout=0)
     try:
         lock.acquire()
@@ -39,6 +39,7 @@ def hold(folder: Path) -> Iterator[Path]:
             mend="wait until it is done: its result will be taken over",
         ) from None
     try:
+        folder.mkdir(exist_ok=True)
         _sweep(folder)
         yield folder
     finally:
@@ -47,8 +48,12 @@ def hold(folder: Path) -> Iterator[Path]:
 
 def _sweep(held: Path) -> None:
     """Drop what was begun longest ago and never ended: nobody goes on with it."""
-    others = [path for path in held.parent.iterdir() if path.is_dir() and path != held]
-    for old in sorted(others, key=lambda path: path.stat().st_mtime)[:-_ABANDONED]:
+    ages = {}
+    for path in held.parent.iterdir():
+        with suppress(FileNotFoundError):  # another training has come to its end meanwhile
+            if path.is_dir() and path != held:
+                ages[path] = path.stat().st_mtime
+    for old in sorted(ages, key=ages.__getitem__)[:-_ABANDONED]:
         with suppress(Timeout), FileLock(f"{old}.lock", timeout=0):  # it may be at work
             shutil.rmtree(old, ignore_errors=True)
 
@@ -57,7 +62,7 @@ def save(folder: Path, step: int, state: Mapping[str, Any]) -> None:
     """Write a checkpoint by one rename, then drop all but the last two."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    content = buffer.getvalue()
+    content = buffer.getbuffer()
     scratch = folder / ".scratch"
     with scratch.open("wb") as file:
         file.write(hashlib.sha256(content).digest())

@@ -16,9 +16,7 @@ def are_fixed(params: TrainParams, how: Augmentation) -> bool:
     return params.freeze == "backbone" and how.is_none and not params.mixup
 
 
-def embed(
-    network: Network, inputs: npt.NDArray[Any], batch_size: int = 256
-) -> npt.NDArray[np.float32]:
+def embed(network: Network, inputs: npt.NDArray[Any], batch_size: int) -> npt.NDArray[np.float32]:
     """Return the embeddings (n, width) of pixels (n, size, size, 3)."""
     network.eval()
     device = network.mean.device

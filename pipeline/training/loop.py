@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pipeline.errors import TrainingError
 from pipeline.metrics import accuracy, log_loss
 from pipeline.training.feed import Batch
+from pipeline.training.machine import is_out_of_memory
 from pipeline.training.models import Network
 from pipeline.training.optimization import l1_penalty, schedule_share, set_rate, update_mean
 from pipeline.training.session import Training, random_state, set_random_state
@@ -65,7 +66,8 @@ def fit(
     """Train until the last epoch, validating on *inputs* and *labels* after each; yield a record
     of all that is done. Logs and writes nothing; `training` may be saved at each record.
 
-    Raises TrainingError where the loss is no number any more.
+    *inputs*: pixels (n, size, size, 3), or embeddings (n, width). Raises TrainingError where the
+    loss is no number any more, or memory does not suffice for one image.
     """
     params, feed = training.params, training.feed
     progress = training.progress
@@ -98,8 +100,10 @@ def _descend(training: Training, batch: Batch) -> None:
             loss, right, seen = _gradient(training, batch)
             break
         except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error) or training.parts >= len(batch.labels):
+            if not is_out_of_memory(error):
                 raise
+            if training.parts >= len(batch.labels):
+                raise _too_large() from None
             training.parts *= 2
             set_random_state(random, device)
     progress, params = training.progress, training.params
@@ -173,9 +177,11 @@ def _validate(
 ) -> Iterator[Look | Epoch]:
     progress = training.progress
     training.processes.share_statistics(training.network)
-    training.processes.share_statistics(training.judged)
+    if training.mean is not None:
+        training.processes.share_statistics(training.mean)
+    at_once = max(1, training.params.batch_size // training.parts)
     parts: list[npt.NDArray[np.float64]] = []
-    for part in predictions(training.judged, inputs, training.feed.device):
+    for part in predictions(training.judged, inputs, training.feed.device, at_once):
         parts.append(part)
         yield Look(progress.epoch, sum(len(each) for each in parts), len(inputs))
     probabilities = np.concatenate(parts)
@@ -196,7 +202,7 @@ def _validate(
 
 
 def predictions(
-    network: Network, inputs: npt.NDArray[Any], device: torch.device, batch_size: int = 256
+    network: Network, inputs: npt.NDArray[Any], device: torch.device, batch_size: int
 ) -> Iterator[npt.NDArray[np.float64]]:
     """Yield probabilities, (batch_size, num_classes), computed in float64 from the logits."""
     network.eval()
@@ -216,9 +222,10 @@ def _set_mode(training: Training) -> None:
     network.backbone.requires_grad_(not still)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        said in str(error) for said in ("can't allocate memory", "not enough memory")
+def _too_large() -> TrainingError:
+    return TrainingError(
+        "memory does not suffice for a single image",
+        mend="set train.image_size to less, or train.model to a smaller one, in params.yaml",
     )
 
 

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import platform
 import shutil
 import time
@@ -15,10 +16,13 @@ from torch import nn
 
 from pipeline.params import TrainParams
 from pipeline.training.models import Network
+from pipeline.training.session import random_state, set_random_state
 
 _WORTH_MEASURING = 30.0
 """Seconds of training below which nothing is gained by choosing."""
 _WORTH_COMPILING = 1200.0
+_FEW_STEPS = 100
+"""Measuring takes a few of them."""
 _STEPS = 3
 
 
@@ -38,24 +42,33 @@ def choose(
     say: Callable[[str], None],
 ) -> Choice:
     """Return what params.yaml says, and for `auto` what *memory* says of such a training on such a
-    machine; it is measured where it says nothing. *steps*: of the whole training."""
+    machine; it is measured where it says nothing. *steps*: of the whole network in the whole
+    training; where they are few, or memory is short already, nothing is measured."""
     given = Choice(
         "fp32" if params.precision == "auto" else params.precision, params.compile == "on"
     )
-    if "auto" not in (params.precision, params.compile):
+    if "auto" not in (params.precision, params.compile) or steps < _FEW_STEPS:
         return given
     device = network.mean.device
     shapes = [tuple(tensor.shape) for tensor in network.state_dict().values()]
-    machine = (_processor(), str(device), torch.__version__, torch.get_num_threads())
-    what = (machine, shapes, size, steps, params.batch_size, params.precision, params.compile)
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    machine = (_processor(), device.type, gpu, torch.__version__, torch.get_num_threads())
+    batch = (params.batch_size, params.accumulate)
+    what = (machine, shapes, size, steps, batch, params.precision, params.compile)
     path = memory / f"{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}.json"
     if path.is_file():
         return Choice(**json.loads(path.read_text()))
-    random = torch.get_rng_state()
-    choice = _measure(network, size, steps, params, given)
-    torch.set_rng_state(random)
+    random = random_state(device)
+    try:
+        choice = _measure(network, size, steps, params, given)
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return given
+    finally:
+        set_random_state(random, device)
     memory.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".scratch")
+    scratch = path.with_suffix(f".{os.getpid()}")
     scratch.write_text(json.dumps(asdict(choice)))
     scratch.replace(path)
     if choice != given:
@@ -66,32 +79,40 @@ def choose(
     return choice
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a GPU's memory, or this machine's, did not suffice."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        said in str(error) for said in ("can't allocate memory", "not enough memory")
+    )
+
+
 def _measure(network: Network, size: int, steps: int, params: TrainParams, given: Choice) -> Choice:
-    seconds = _seconds_a_step(network, size, params.batch_size, given)
-    choice = given
+    images = -(-params.batch_size // params.accumulate)
+    seconds = _seconds_a_step(network, size, images, given)
+    choice, steps = given, steps * params.accumulate
     if params.precision == "auto" and seconds * steps > _WORTH_MEASURING:
         lower = Choice("bf16", given.compile)
-        if (other := _seconds_a_step(network, size, params.batch_size, lower)) < 0.95 * seconds:
+        if (other := _seconds_a_step(network, size, images, lower)) < 0.95 * seconds:
             choice, seconds = lower, other
     if params.compile == "auto" and seconds * steps > _WORTH_COMPILING and _has_compiler():
         compiled = Choice(choice.precision, True)
-        if _seconds_a_step(network, size, params.batch_size, compiled) < 0.95 * seconds:
+        if _seconds_a_step(network, size, images, compiled) < 0.95 * seconds:
             choice = compiled
     return choice
 
 
-def _seconds_a_step(network: Network, size: int, batch_size: int, choice: Choice) -> float:
+def _seconds_a_step(network: Network, size: int, images: int, choice: Choice) -> float:
     trial = copy.deepcopy(network).train()
     if choice.compile:
         trial.compile()
     device = trial.mean.device
-    pixels = torch.zeros(batch_size, size, size, 3, dtype=torch.uint8, device=device)
+    pixels = torch.zeros(images, size, size, 3, dtype=torch.uint8, device=device)
     best = float("inf")
     for _ in range(_STEPS + 1):  # the first warms up
         started = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=choice.precision == "bf16"):
             loss = nn.functional.cross_entropy(
-                trial(pixels).float(), torch.zeros(batch_size, dtype=torch.long, device=device)
+                trial(pixels).float(), torch.zeros(images, dtype=torch.long, device=device)
             )
         loss.backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":

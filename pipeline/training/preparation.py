@@ -40,7 +40,11 @@ def prepare(
     architecture: Architecture,
     say: Callable[[str], None],
 ) -> tuple[Training, tuple[Inputs, npt.NDArray[np.int64]], Start]:
-    """Return the training, at its beginning, what it is validated on, and what it starts from."""
+    """Return the training, at its beginning, what it is validated on, and what it starts from.
+
+    Raises ParamsError, TrainingError or DatasetError where params.yaml, the starting weights or an
+    image do not allow it.
+    """
     processes = Processes.current()
     device = _device(train.device)
     size = architecture.image_size
@@ -61,7 +65,8 @@ def prepare(
         name: decoded(workspace.images, rows[name], sides[name], cache) for name in rows
     }
     if features.are_fixed(train, how):
-        inputs = {name: features.embed(network, inputs[name]) for name in inputs}
+        at_once = -(-train.batch_size // train.accumulate)
+        inputs = {name: features.embed(network, inputs[name], at_once) for name in inputs}
     feed = Feed(
         inputs["train"],
         labels["train"],
@@ -74,15 +79,14 @@ def prepare(
         rank=processes.rank,
         world_size=processes.count,
     )
-    if len(feed.labels) // feed.steps < processes.count:
+    if processes.count > 1 and len(feed.labels) // feed.steps < 2 * processes.count:
         raise ParamsError(
             f"train.batch_size: {train.batch_size} is too few for {processes.count} processes",
             mend="set train.batch_size to at least twice train.processes in params.yaml",
         )
+    steps = 0 if feed.inputs.ndim == 2 else feed.steps * train.epochs
     with processes.first_alone():
-        choice = machine.choose(
-            network, size, feed.steps * train.epochs, train, home.private / "machine", say
-        )
+        choice = machine.choose(network, size, steps, train, home.private / "machine", say)
     if choice.compile:
         network.compile()
     training = Training(network, on_device(feed), train, choice.precision)

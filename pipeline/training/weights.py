@@ -59,9 +59,9 @@ def load_start(
 
     Raises ParamsError where it names nothing that fits, TrainingError where it cannot be had.
     """
+    _refuse_what_is_no_weights(params)
     if params.weights == "none":
         return Start()
-    _refuse_what_is_no_weights(params)
     if params.starts_from_file:
         content = read(home.resolve(params.weights), params.weights_sha256)
         fill(network, _safe(content, params.weights), params.weights, architecture.name)

@@ -30,9 +30,11 @@ def test_the_head_is_the_one_of_the_slow_way():
     expected = run(slow)
     network = fresh_network(slow.params)
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    feed = replace(template.feed, inputs=features.embed(network, greys(60)[0]))
+    feed = replace(template.feed, inputs=features.embed(network, greys(60)[0], batch_size=25))
     fast = Training(network, feed, template.params, "fp32")
-    found = run(fast, validation=(features.embed(network, VALIDATION[0]), VALIDATION[1]))
+    found = run(
+        fast, validation=(features.embed(network, VALIDATION[0], batch_size=8), VALIDATION[1])
+    )
     torch.testing.assert_close(network.head.weight, slow.network.head.weight, rtol=1e-4, atol=1e-6)
     assert not torch.equal(network.head.weight, before["head.weight"])
     for name, tensor in network.backbone.state_dict().items():
@@ -53,7 +55,7 @@ def test_an_embedding_is_what_the_backbone_gives_a_single_image():
 
 def test_a_network_answers_embeddings_as_it_answers_their_images():
     network = fresh_network(train_params(**PLAIN, hidden=SIZE))
-    embeddings = features.embed(network, VALIDATION[0])
+    embeddings = features.embed(network, VALIDATION[0], batch_size=8)
     expected = predict(network, VALIDATION[0])
     np.testing.assert_allclose(predict(network, embeddings), expected, atol=1e-6)
 

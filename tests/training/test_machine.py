@@ -67,6 +67,21 @@ def test_a_training_of_less_than_half_a_minute_is_not_measured_further(chooses):
     assert (choice, measured) == (FP32, [FP32])
 
 
+def test_a_training_of_few_steps_is_not_measured_at_all(chooses, tmp_path):
+    assert chooses({}, steps=99)[:2] == (FP32, [])
+    assert not (tmp_path / "machine").exists()
+
+
+def test_what_memory_does_not_hold_is_left_to_the_loop_and_not_remembered(chooses, tmp_path):
+    class Short(dict):
+        def __getitem__(self, choice):
+            raise torch.OutOfMemoryError("of 80 GiB none is free")
+
+    assert chooses(Short())[:2] == (FP32, [FP32])
+    assert not list((tmp_path / "machine").glob("*"))
+    assert chooses({FP32: 0.1, BF16: 0.05})[0] == BF16
+
+
 def test_compiling_is_tried_where_training_takes_long_enough_to_gain(chooses):
     seconds = {FP32: 2.0, BF16: 1.5, COMPILED: 1.0}
     choice, _, said = chooses(seconds)
@@ -115,7 +130,7 @@ def test_measuring_draws_no_random_number_and_moves_no_weight(tmp_path):
     network = fresh_network(params)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     state = torch.get_rng_state()
-    choice = machine.choose(network, SIZE, 2, params, tmp_path, lambda _: None)
+    choice = machine.choose(network, SIZE, 100, params, tmp_path, lambda _: None)
     assert choice == FP32
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
