@@ -1,10 +1,12 @@
 """Several processes that train one network: torchrun as a child, its failure told by name."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +16,7 @@ from pipeline.cards import read_error, write_error
 from pipeline.errors import CommandError, DarkroomError, of_the_disk
 from pipeline.params import TrainParams
 
+_GLANCE_SECONDS = 0.5
 _RESTARTS = 3
 _TERMINATION_SECONDS = 40
 """From the polite signal to the other one: torchrun gives its workers 30 to save their state."""
@@ -32,9 +35,30 @@ def wanted(train: TrainParams) -> int:
     return max(1, torch.cuda.device_count())
 
 
+def end_with_starter() -> None:
+    """Let this process be told to end, by SIGTERM, as soon as the one that started it is gone.
+
+    Whatever it is at: importing, decoding, training (which then saves first).
+    """
+    starter = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == starter and not _pipe_is_closed():
+            time.sleep(_GLANCE_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="starter", daemon=True).start()
+
+
+def _pipe_is_closed() -> bool:
+    """Workers inherit a pipe as their standard input; its end is that of who holds the other one,
+    and torchrun itself would go on."""
+    return is_worker() and bool(select.select([sys.stdin], [], [], 0)[0])
+
+
 def is_worker() -> bool:
     """Whether torchrun has started this process."""
-    return "WORLD_SIZE" in os.environ
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def train_together(count: int) -> None:
@@ -96,14 +120,14 @@ def _child(count: int, report: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _wait(child: subprocess.Popen[bytes], report: Path) -> None:
-    parent, told, failed = os.getppid(), False, 0.0
+    told, failed = False, 0.0
     before = signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(number))
     try:
         while child.poll() is None:
             if report.is_file():
                 failed = failed or time.monotonic()
             is_stuck = failed and time.monotonic() - failed > _LAST_WORDS_SECONDS
-            if (is_stuck or os.getppid() != parent) and not told:
+            if is_stuck and not told:
                 told = True
                 child.terminate()
             time.sleep(0.1)

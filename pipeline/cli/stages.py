@@ -1,6 +1,5 @@
 """The stages of dvc.yaml: DVC runs them; `dvc repro` is the way to call them."""
 
-import os
 from contextlib import nullcontext
 
 import click
@@ -20,9 +19,15 @@ def split() -> None:
 @click.command()
 def train() -> None:
     """Stage: train a network; keep the epoch that validates best."""
-    parent = os.getppid()  # first: imports take seconds, and it may be killed meanwhile
-    from pipeline.cli.processes import is_worker, telling_starter, train_together, wanted
+    from pipeline.cli.processes import (
+        end_with_starter,
+        is_worker,
+        telling_starter,
+        train_together,
+        wanted,
+    )
 
+    end_with_starter()
     project = project_here()
     count = wanted(project.params.train)
     if count > 1 and not is_worker():
@@ -33,7 +38,7 @@ def train() -> None:
 
     telling = telling_starter() if is_worker() else nullcontext()
     with telling, watching(project.params.train.epochs) as watch:
-        run(project.workspace, project.home, project.params, say, watch, parent)
+        run(project.workspace, project.home, project.params, say, watch)
 
 
 @click.command()

@@ -4,7 +4,6 @@ What they came of (key, parameters) → reports/training, so that equal weights 
 """
 
 import csv
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from pipeline.params import Params
 from pipeline.serving.images import to_square
 from pipeline.tracking.live import LiveRun, open_live_run
 from pipeline.training import checkpoint
-from pipeline.training.distributed import Processes, joined, starter_is_gone
+from pipeline.training.distributed import Processes, joined
 from pipeline.training.feed import Feed
 from pipeline.training.loop import Epoch, Look, Step, fit
 from pipeline.training.preparation import Inputs, architecture_for, prepare
@@ -44,10 +43,8 @@ def run(
     params: Params,
     say: Callable[[str], None],
     watch: Watch,
-    parent: int,
 ) -> None:
     """Train, or go on where an equal training was killed; *watch* is shown every step and epoch.
-    When *parent*, the process that started this one, is gone, it saves and leaves.
 
     Raises Busy where another process trains the same, TrainingError where it cannot go on.
     """
@@ -58,7 +55,7 @@ def run(
         key = training_key(workspace, home, params.train)
         folder = home.private / "checkpoints" / key
         with checkpoint.hold(folder) if processes.is_first else nullcontext():
-            _run(workspace, home, params, splits, key, folder, processes, say, watch, parent)
+            _run(workspace, home, params, splits, key, folder, processes, say, watch)
 
 
 def _run(
@@ -71,7 +68,6 @@ def _run(
     processes: Processes,
     say: Callable[[str], None],
     watch: Watch,
-    parent: int,
 ) -> None:
     architecture = architecture_for(splits, params.train)
     training, validation, start = prepare(workspace, home, params.train, splits, architecture, say)
@@ -86,16 +82,17 @@ def _run(
         "training_key": key,
         "device": training.feed.device.type,
         "precision": training.precision,
+        "compiled": training.compiled,
         "params": params.train.model_dump(),
         "start": asdict(start),
     }
     results = Results(params.train.keep)
     if not processes.is_first:
-        _train(training, validation, results, folder, LiveRun(None, "", say), say, watch, parent)
+        _train(training, validation, results, folder, LiveRun(None, "", say), say, watch)
         return
     live = open_live_run(workspace, home, params.model_name, card, origin, say)
     with live.ending():
-        _train(training, validation, results, folder, live, say, watch, parent)
+        _train(training, validation, results, folder, live, say, watch)
     best = results.best_epoch
     trained = fresh(workspace.trained)
     (trained / "model.safetensors").write_bytes(results.best)
@@ -133,7 +130,6 @@ def _train(
     live: LiveRun,
     say: Callable[[str], None],
     watch: Watch,
-    parent: int,
 ) -> None:
     """Go through the epochs that are left, saving as it goes."""
     if state := checkpoint.load(folder):
@@ -165,22 +161,21 @@ def _train(
             elif isinstance(record, Step) and record.parts > parts:
                 parts = record.parts
                 say(f"memory is short: batches now go through in {parts} parts")
-            orphaned = os.getppid() != parent or starter_is_gone()
-            must_stop = processes.any(bool(stopped) or orphaned)
+            must_stop = processes.any(bool(stopped))
             is_due = time.perf_counter() - saved > _SECONDS_A_CHECKPOINT
             if isinstance(record, Epoch) or is_due or must_stop:
                 save()
                 saved = time.perf_counter()
             if must_stop:
-                raise _interrupted(training, bool(stopped) or not orphaned)
+                raise _interrupted(training)
             is_over = isinstance(record, Epoch) and results.is_over(training.params.patience)
             if isinstance(record, Epoch) and processes.any(is_over):
                 break
 
 
-def _interrupted(training: Training, told: bool) -> TrainingStopped:
+def _interrupted(training: Training) -> TrainingStopped:
     return TrainingStopped(
-        f"training stopped: {'it was told to' if told else 'the program that started it is gone'}",
+        "training stopped: it was told to, or the program that started it is gone",
         f"in epoch {training.progress.epoch}, after step {training.progress.step}",
         mend="dvc repro goes on from there",
     )

@@ -1,8 +1,6 @@
 """Several processes that train one network together, as torchrun starts them."""
 
 import os
-import select
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,15 +79,10 @@ class Processes:
         return sums
 
 
-def is_worker() -> bool:
-    """Whether torchrun has started this process."""
-    return "WORLD_SIZE" in os.environ
-
-
 @contextmanager
 def joined() -> Iterator[Processes]:
     """Join the group that torchrun has started this process for; alone, do nothing."""
-    if not is_worker():
+    if not distributed.is_torchelastic_launched():
         yield Processes.current()
         return
     on_gpus = torch.cuda.is_available() and distributed.is_nccl_available()
@@ -100,9 +93,3 @@ def joined() -> Iterator[Processes]:
     distributed.init_process_group(backend, store=start, rank=rank, world_size=count)
     yield Processes.current()
     distributed.destroy_process_group()  # not after a failure: the others may not answer
-
-
-def starter_is_gone() -> bool:
-    """Workers inherit a pipe as their standard input; its end is that of who holds the other one,
-    and torchrun itself would go on."""
-    return is_worker() and bool(select.select([sys.stdin], [], [], 0)[0])

@@ -87,9 +87,9 @@ def prepare(
     steps = 0 if feed.inputs.ndim == 2 else feed.steps * train.epochs
     with processes.first_alone():
         choice = machine.choose(network, size, steps, train, home.private / "machine", say)
-    if choice.compile:
-        network.compile()
     training = Training(network, on_device(feed), train, choice.precision)
+    if choice.compile:
+        training.compile()
     processes.part_ways(train.seed)
     return training, (inputs["validation"], labels["validation"]), start
 

@@ -40,12 +40,17 @@ class Training:
         self.feed = feed
         self.params = params
         self.precision = precision
+        self.compiled = False
         self.optimizer = optimizer_of(network, params)
         self.mean = copy.deepcopy(network).requires_grad_(False) if params.ema else None
         self.progress = Progress()
         self.parts = params.accumulate
         self.processes = Processes.current()
         self.class_weights = _class_weights(feed, params.balance)
+
+    def compile(self) -> None:
+        self.network.compile()
+        self.compiled = True
 
     @property
     def judged(self) -> Network:
