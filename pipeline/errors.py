@@ -57,6 +57,8 @@ class TrainingError(DarkroomError):
 class TrainingStopped(TrainingError):
     """Somebody wants it to end before its time; it can go on later."""
 
+    code = "training_stopped"
+
 
 class ArtefactError(DarkroomError):
     """A model's files are not what they were when it was sealed."""
