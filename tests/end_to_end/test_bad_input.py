@@ -98,6 +98,7 @@ def test_no_champion_yet(world):
     assert not world.home.predictions.exists()
 
 
+@pytest.mark.full
 def test_a_stage_that_fails_in_a_flow_has_the_last_word(world):
     """Through Prefect, its own lines are the last that the person sees."""
     world.set(**{"train.model": "resnet17"})

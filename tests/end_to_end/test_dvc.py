@@ -43,6 +43,7 @@ def test_an_edited_message_reruns_nothing(finished):
     assert reran(finished.run("dvc", "repro").stdout) == []
 
 
+@pytest.mark.full
 def test_forced_stages_train_every_epoch_anew_to_the_same_lock_and_need_no_test_image(
     finished, full
 ):

@@ -201,7 +201,7 @@ def kill(pids: list[int]) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize(
-    "moment", [pytest.param(n, marks=pytest.mark.full if n >= 4 else ()) for n in range(20)]
+    "moment", [pytest.param(n, marks=pytest.mark.full if n >= 2 else ()) for n in range(20)]
 )
 def test_a_killed_ingest_is_never_trained_on_and_the_next_one_needs_no_help(
     prepared, tmp_path, moment

@@ -86,9 +86,8 @@ def goes_on_to_the_same(world: World, prepared: Prepared, going_on: bool | None 
     return said
 
 
-@pytest.mark.parametrize(
-    "moment", [pytest.param(n, marks=pytest.mark.full if n >= 1 else ()) for n in range(20)]
-)
+@pytest.mark.full
+@pytest.mark.parametrize("moment", range(20))
 def test_killed_at_any_moment_it_goes_on_to_the_same_weights(prepared, fork, tmp_path, moment):
     """The trainer, DVC, or both; every fourth before the first checkpoint."""
     dice, log = random.Random(moment), tmp_path / "log"

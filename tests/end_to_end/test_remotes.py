@@ -65,6 +65,7 @@ def test_a_folder_remote_gives_a_clone_the_same_dataset(world, tmp_path):
     assert "didn't change" in elsewhere.run("dvc", "repro", "split").stdout
 
 
+@pytest.mark.full
 def test_an_s3_remote_gives_a_clone_the_same_dataset(world, tmp_path, s3):
     world.run("dvc", "remote", "add", "--default", "store", "s3://photos/darkroom")
     world.run("dvc", "remote", "modify", "store", "endpointurl", s3)

@@ -33,6 +33,7 @@ def test_the_next_training_starts_from_a_registered_model_and_says_so_in_mlflow(
     assert version.tags["darkroom.weights_sha256"] != train.weights_sha256
 
 
+@pytest.mark.full
 def test_a_stage_whose_file_is_gone_names_the_verb_that_brings_it_back(world):
     world.run("darkroom", "weights", "use", "models:/source/1")
     world.home.resolve(load_params(world.workspace.params).train.weights).unlink()

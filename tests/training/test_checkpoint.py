@@ -2,13 +2,15 @@
 
 import hashlib
 import io
-import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
+from worlds import ROOT
 
 from pipeline.errors import Busy
 from pipeline.training import checkpoint
@@ -119,9 +121,13 @@ def _made(folder):
     return folder
 
 
-def hold_and_die(folder) -> None:
-    with checkpoint.hold(folder):
-        os.kill(os.getpid(), signal.SIGKILL)
+HOLD_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.training import checkpoint
+with checkpoint.hold(Path(sys.argv[1])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_a_second_trainer_leaves_with_a_named_error_that_may_be_tried_again(tmp_path):
@@ -137,10 +143,8 @@ def test_a_second_trainer_leaves_with_a_named_error_that_may_be_tried_again(tmp_
 
 
 def test_the_lock_of_a_killed_trainer_is_gone_with_it(tmp_path):
-    spawn = multiprocessing.get_context("spawn")
-    trainer = spawn.Process(target=hold_and_die, args=(tmp_path / "key",))
-    trainer.start()
-    trainer.join(60)
-    assert trainer.exitcode == -signal.SIGKILL
+    command = [sys.executable, "-c", HOLD_AND_DIE, str(tmp_path / "key")]
+    trainer = subprocess.run(command, cwd=ROOT, check=False, timeout=60)
+    assert trainer.returncode == -signal.SIGKILL
     with checkpoint.hold(tmp_path / "key"):
         pass
