@@ -44,15 +44,13 @@ def test_an_edited_message_reruns_nothing(finished):
 
 
 @pytest.mark.full
-def test_forced_stages_train_every_epoch_anew_to_the_same_lock_and_need_no_test_image(
-    finished, full
-):
+def test_forced_stages_train_every_epoch_anew_to_the_same_lock_and_need_no_test_image(finished):
     before = finished.workspace.dvc_lock.read_bytes()
     finished.run("dvc", "repro", "--force", "--single-item", "split")
     for row in read_splits(finished.workspace.splits).of("test"):
         (finished.workspace.images / row.file).unlink()
     stages = ["train", "export", "evaluate"]
-    for _ in range(2 if full else 1):
+    for _ in range(2):
         forced = finished.run("dvc", "repro", "--force", "--single-item", *stages).stdout
         assert reran(forced) == stages
         assert len(re.findall(r"^epoch \d+/8 ", forced, re.MULTILINE)) == 8
