@@ -74,12 +74,13 @@ def stage_key(workspace: Workspace, stage: str, values: Any = None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def training_key(workspace: Workspace, home: Home, train: TrainParams) -> str:
+def training_key(workspace: Workspace, home: Home, train: TrainParams, values: Any = None) -> str:
     """Return the identity of a training: `stage_key` of train, and of the file that it starts from.
 
-    With `train.weights_sha256` the parameters name the file's content already.
+    With `train.weights_sha256` the parameters name the file's content already. *values* stand for
+    what params.yaml holds.
     """
-    key = stage_key(workspace, "train")
+    key = stage_key(workspace, "train", values)
     if not train.starts_from_file or train.weights_sha256:
         return key
     try:

@@ -10,13 +10,15 @@ from pathlib import Path
 from worlds import World, environment
 
 
-def start(world: World, log: Path, *command: str) -> subprocess.Popen:
+def start(
+    world: World, log: Path, *command: str, env: dict[str, str] | None = None
+) -> subprocess.Popen:
     """Start a module in the project, in a session of its own; what it prints is in *log*."""
     with log.open("w") as out:
         return subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=world.root,
-            env=environment(world.root),
+            env=environment(world.root) | (env or {}),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -47,6 +47,15 @@ def greys(
 
 
 VALIDATION = greys(20, seed=1)
+EPOCH = Epoch(
+    epoch=1,
+    learning_rate=0.1,
+    train_loss=0.5,
+    train_accuracy=0.75,
+    validation_loss=0.25,
+    validation_accuracy=0.875,
+)
+"""One that is over."""
 
 
 def make_feed(params: TrainParams, inputs: npt.NDArray, labels: npt.NDArray) -> Feed:

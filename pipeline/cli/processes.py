@@ -120,17 +120,12 @@ def _child(count: int, report: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _wait(child: subprocess.Popen[bytes], report: Path) -> None:
-    told, failed = False, 0.0
     before = signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(number))
     try:
-        while child.poll() is None:
-            if report.is_file():
-                failed = failed or time.monotonic()
-            is_stuck = failed and time.monotonic() - failed > _LAST_WORDS_SECONDS
-            if is_stuck and not told:
-                told = True
-                child.terminate()
+        while child.poll() is None and not report.is_file():
             time.sleep(0.1)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_LAST_WORDS_SECONDS)
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import Busy, ParamsError, ProjectError, TrainingError
-from pipeline.graph import dataset_version, stage_key
+from pipeline.graph import dataset_version, training_key
 from pipeline.operations.dvc import dvc
 from pipeline.params import Params, Range, TrainParams, is_whole, set_values
 from pipeline.tracking.studies import ShownStudy, ShownTrial, open_study
@@ -85,7 +85,8 @@ class Study:
         """Equal splits, code, ranges and everything fixed: the same study."""
         tune = self.params.tune
         ranges = tune.model_dump(include={"ranges", "seed"})
-        return stage_key(self.workspace, "train", {"train": self.fixed | {"tune": ranges}})
+        values = {"train": self.fixed | {"tune": ranges}}
+        return training_key(self.workspace, self.home, self.params.train, values)
 
     def train_params(self, values: Mapping[str, Any]) -> TrainParams:
         return TrainParams.model_validate(self.fixed | dict(values))

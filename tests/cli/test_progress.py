@@ -4,25 +4,16 @@ import io
 import sys
 
 import pytest
+from trainings import EPOCH
 
 from pipeline.cli.progress import Pace, describe_step, watching
-from pipeline.training.loop import Epoch, Look, Step
+from pipeline.training.loop import Look, Step
 
 
 def step(epoch: int, number: int) -> Step:
     return Step(
         epoch=epoch, number=number, of=3, images=number * 10, loss=0.5, accuracy=0.75, parts=1
     )
-
-
-EPOCH = Epoch(
-    epoch=1,
-    learning_rate=0.1,
-    train_loss=0.5,
-    train_accuracy=0.75,
-    validation_loss=0.25,
-    validation_accuracy=0.875,
-)
 
 
 def test_the_pace_leaves_out_the_time_of_validation():

@@ -7,17 +7,13 @@ import csv
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from worlds import World, environment, make_world, write_digits
+from processes import gone_within, start, wait_until
+from worlds import World, make_world, write_digits
 
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.full,
-]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.full]
 ALONE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 """No MLflow: it has tests of its own, and takes seconds."""
 
@@ -63,24 +59,12 @@ def curve(world: World) -> list[dict[str, float]]:
         return [{k: float(v) for k, v in line.items()} for line in csv.DictReader(lines)]
 
 
-def start(world: World, log: Path) -> subprocess.Popen:
-    with log.open("w") as out:
-        return subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", "train"],
-            cwd=world.root,
-            env=environment(world.root) | ALONE,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+def start_training(world: World, log: Path) -> subprocess.Popen:
+    return start(world, log, "pipeline.cli", "train", env=ALONE)
 
 
 def wait_for(log: Path, text: str) -> None:
-    deadline = time.monotonic() + 120
-    while text not in log.read_text():
-        assert time.monotonic() < deadline, log.read_text()[-3000:]
-        time.sleep(0.05)
+    wait_until(lambda: text in log.read_text(), log)
 
 
 def workers(world: World) -> dict[str, int]:
@@ -97,13 +81,6 @@ def workers(world: World) -> dict[str, int]:
         if b"RANK" in facts:
             found[facts[b"RANK"].decode()] = int(process.name)
     return found
-
-
-def gone_within(world: World, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while workers(world) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not workers(world)
 
 
 def test_two_processes_have_the_loss_curve_of_one(whole, project):
@@ -126,7 +103,7 @@ def test_only_the_first_process_speaks(whole, project):
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_killed_worker_is_started_again_from_the_last_checkpoint(whole, project, tmp_path, rank):
     log = tmp_path / "log"
-    trainer = start(project, log)
+    trainer = start_training(project, log)
     wait_for(log, "epoch 2/3")  # the first one is saved
     os.kill(workers(project)[rank], signal.SIGKILL)
     assert trainer.wait(200) == 0, log.read_text()[-3000:]
@@ -140,7 +117,7 @@ def test_a_killed_worker_is_started_again_from_the_last_checkpoint(whole, projec
 
 def test_told_to_stop_they_stop_together_and_the_same_command_goes_on(whole, project, tmp_path):
     log = tmp_path / "log"
-    trainer = start(project, log)
+    trainer = start_training(project, log)
     wait_for(log, "epoch 1/3")
     trainer.terminate()
     assert trainer.wait(20) == 1
@@ -154,7 +131,7 @@ def test_told_to_stop_they_stop_together_and_the_same_command_goes_on(whole, pro
 def test_no_worker_outlives_the_program_that_started_it(project, tmp_path):
     project.set(**{"train.epochs": 2000})
     log = tmp_path / "log"
-    trainer = start(project, log)
+    trainer = start_training(project, log)
     wait_for(log, "epoch 1/2000")
     trainer.kill()
     trainer.wait(10)

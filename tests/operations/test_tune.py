@@ -270,6 +270,18 @@ def test_what_is_printed_sets_the_best_parameters(project):
     assert "-S train.trivial=true" in command
 
 
+def test_other_bytes_to_start_from_are_another_study(project):
+    start = project.home.root / "start.safetensors"
+    project.set(**{"train.weights": start.name})
+    here = open_project(project.root, {})
+    study = tune.Study(here.workspace, here.home, here.params, None)
+    start.write_bytes(b"one")
+    key = study.key
+    assert study.key == key
+    start.write_bytes(b"another")
+    assert study.key != key
+
+
 def test_the_test_images_are_never_looked_at(project):
     rows = tune.read_splits(project.workspace.splits).of("test")
     assert rows

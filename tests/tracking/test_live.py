@@ -1,21 +1,12 @@
 """A training while it runs: its curves, its pace, and what it takes of the machine."""
 
 import pytest
+from trainings import EPOCH
 
 from pipeline.errors import TrainingError, TrainingStopped
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.store import Store, experiment_id
-from pipeline.training.loop import Epoch
 from pipeline.workspace import Home
-
-EPOCH = Epoch(
-    epoch=1,
-    learning_rate=0.1,
-    train_loss=0.5,
-    train_accuracy=0.75,
-    validation_loss=0.25,
-    validation_accuracy=0.875,
-)
 
 
 def test_an_epoch_shows_its_figures_and_the_machines(client: Store, home: Home, name: str):
