@@ -21,7 +21,7 @@ LAYERS = (
     ("metrics",),
     ("data",),
     ("serving",),
-    ("cards", "graph", "project"),
+    ("cards", "graph", "holding", "project"),
     ("params", "workspace"),
     ("errors",),
 )

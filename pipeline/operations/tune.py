@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
@@ -25,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import Busy, ParamsError, ProjectError, TrainingError
 from pipeline.graph import dataset_version, training_key
+from pipeline.holding import held
 from pipeline.operations.dvc import dvc
 from pipeline.params import Params, Range, TrainParams, is_whole, set_values
 from pipeline.tracking.studies import ShownStudy, ShownTrial, open_study
@@ -131,17 +131,11 @@ def run(
 def _file_of(study: Study) -> Iterator[Path]:
     path = study.home.private / "tune" / f"{study.key[:16]}.db"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{path}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Busy(
-            "another process is at this very study", f"study: {path}", mend="wait until it is done"
-        ) from None
-    try:
+    busy = Busy(
+        "another process is at this very study", f"study: {path}", mend="wait until it is done"
+    )
+    with held(Path(f"{path}.lock"), busy):
         yield path
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from pipeline.errors import Busy
+from pipeline.holding import held
 
 _KEPT = 2
 _ABANDONED = 8
@@ -29,21 +30,15 @@ _DIGEST = 32
 def hold(folder: Path) -> Iterator[Path]:
     """Hold *folder* for one trainer; raise Busy where another one of the same key is at work."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{folder}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Busy(
-            "another process is training exactly this",
-            f"checkpoints: {folder}",
-            mend="wait until it is done: its result will be taken over",
-        ) from None
-    try:
+    busy = Busy(
+        "another process is training exactly this",
+        f"checkpoints: {folder}",
+        mend="wait until it is done: its result will be taken over",
+    )
+    with held(Path(f"{folder}.lock"), busy):
         folder.mkdir(exist_ok=True)
         _sweep(folder)
         yield folder
-    finally:
-        lock.release()
 
 
 def _sweep(held: Path) -> None:
