@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pipeline.data.limits import image_limits
 from pipeline.errors import Busy, DarkroomError, SourceError
+from pipeline.holding import held
 from pipeline.inference.batch import Batch, Model, classify_folder, find_new
 from pipeline.inference.predictions import read_known
 from pipeline.params import Params
@@ -42,13 +41,9 @@ def run(home: Home, params: Params, inbox: str | None, say: Callable[[str], None
         version = registry.champion(client, params.model_name)
         classifier = registry.open_version(home, version)
     model = Model(version.name, version.number, version.serving_digest, classifier)
-    try:
-        with FileLock(home.private / f"classify-{model.name}.lock", timeout=0):
-            batches = tuple(_classify_new(home, params, folder, model, say))
-    except Timeout:
-        raise Busy(
-            f"another run is classifying for model {model.name}", mend="wait until it is done"
-        ) from None
+    busy = Busy(f"another run is classifying for model {model.name}", mend="wait until it is done")
+    with held(home.private / f"classify-{model.name}.lock", busy):
+        batches = tuple(_classify_new(home, params, folder, model, say))
     try:
         with reaching(home, os.environ):
             publish_batches(client, home, model.name)

@@ -41,12 +41,12 @@ def hold(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def _sweep(held: Path) -> None:
+def _sweep(own: Path) -> None:
     """Drop what was begun longest ago and never ended: nobody goes on with it."""
     ages = {}
-    for path in held.parent.iterdir():
+    for path in own.parent.iterdir():
         with suppress(FileNotFoundError):  # another training has come to its end meanwhile
-            if path.is_dir() and path != held:
+            if path.is_dir() and path != own:
                 ages[path] = path.stat().st_mtime
     for old in sorted(ages, key=ages.__getitem__)[:-_ABANDONED]:
         with suppress(Timeout), FileLock(f"{old}.lock", timeout=0):  # it may be at work
