@@ -27,6 +27,7 @@ from pipeline.training import checkpoint
 from pipeline.training.distributed import Processes, joined
 from pipeline.training.feed import Feed
 from pipeline.training.loop import Epoch, Look, Step, fit
+from pipeline.training.pace import Pace
 from pipeline.training.preparation import Inputs, architecture_for, prepare
 from pipeline.training.results import Results
 from pipeline.training.session import Training
@@ -148,19 +149,20 @@ def _train(
         whole = {"training": training.state(), "results": results.state()}
         checkpoint.save(folder, training.progress.steps, whole)
 
-    parts, before = training.parts, training.progress.seen
-    started = saved = time.perf_counter()
+    parts, pace = training.parts, Pace()
+    saved = time.perf_counter()
     with _told_to_stop() as stopped:
         for record in fit(training, *validation):
             watch(record)
             if isinstance(record, Epoch):
-                seen = len(training.feed.labels) - before
-                live.epoch(record, seen / (time.perf_counter() - started))
+                live.epoch(record, pace.images_per_second)
                 results.add(record, training.judged)
-                started, before = time.perf_counter(), 0
-            elif isinstance(record, Step) and record.parts > parts:
-                parts = record.parts
-                say(f"memory is short: batches now go through in {parts} parts")
+                pace = Pace()
+            elif isinstance(record, Step):
+                pace.see(record, time.perf_counter())
+                if record.parts > parts:
+                    parts = record.parts
+                    say(f"memory is short: batches now go through in {parts} parts")
             must_stop = processes.any(bool(stopped))
             is_due = time.perf_counter() - saved > _SECONDS_A_CHECKPOINT
             if isinstance(record, Epoch) or is_due or must_stop:

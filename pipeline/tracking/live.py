@@ -31,7 +31,8 @@ class LiveRun:
         if self.client is None:
             return
         now = int(time.time() * 1000)
-        beside = {"timing.images_per_second": images_per_second} | usage()
+        pace = {"timing.images_per_second": images_per_second} if images_per_second else {}
+        beside = pace | usage()
         figures = [Metric(name, value, now, epoch.epoch) for name, value in beside.items()]
         try:
             log_metrics(self.client, self.run_id, tuple(epoch_metrics(asdict(epoch))))

@@ -6,7 +6,7 @@ import sys
 import pytest
 from trainings import EPOCH
 
-from pipeline.cli.progress import Pace, describe_step, watching
+from pipeline.cli.progress import describe_step, watching
 from pipeline.training.loop import Look, Step
 
 
@@ -14,22 +14,6 @@ def step(epoch: int, number: int) -> Step:
     return Step(
         epoch=epoch, number=number, of=3, images=number * 10, loss=0.5, accuracy=0.75, parts=1
     )
-
-
-def test_the_pace_leaves_out_the_time_of_validation():
-    pace = Pace()
-    for epoch, start in ((1, 0.0), (2, 100.0)):
-        for number in (1, 2, 3):
-            pace.see(step(epoch, number), start + number)
-    assert pace.images == 40
-    assert pace.images_per_second == 10
-
-
-def test_a_training_of_one_step_an_epoch_has_no_pace():
-    pace = Pace()
-    pace.see(step(1, 1), 0.0)
-    pace.see(step(2, 1), 9.0)
-    assert pace.images_per_second == 0
 
 
 def test_a_step_shows_loss_accuracy_and_images_a_second():
