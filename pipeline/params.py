@@ -271,6 +271,49 @@ class EvaluateParams(Section):
     """Images decoded and classified at once."""
 
 
+class AtLeast(Section):
+    min: float = Field(ge=0, le=1)
+
+
+class AtMost(Section):
+    max: float = Field(ge=0)
+
+
+class ChampionGate(Section):
+    metric: Literal[
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "weighted_f1",
+        "log_loss",
+        "roc_auc",
+        "average_precision",
+    ]
+    """What the two are compared by, on the same test images."""
+    alpha: float = Field(gt=0, lt=0.5)
+    """Largest probability that any model of all that one test set judges is promoted as better
+    by chance."""
+    margin: float = Field(ge=0)
+    """By which a challenger that is "not worse" may be worse, in the metric's own unit."""
+    promote_if: Literal["not_worse", "better"]
+    """At 0 margin only the better pass, and those that answer like the champion."""
+
+
+class GateParams(Section):
+    """What a model must show on the test images before it serves; a gate left out is not judged."""
+
+    accuracy: AtLeast | None = None
+    """Share of right answers."""
+    worst_class_recall: AtLeast | None = None
+    """Of each class's images at least this share must be called so."""
+    calibration_error: AtMost | None = None
+    """How far confidence and accuracy may differ, 0 to 1."""
+    latency_p99_ms: AtMost | None = None
+    """Milliseconds that one image in a hundred may exceed."""
+    champion: ChampionGate
+    """Against the model that serves now."""
+
+
 class RegistryParams(Section):
     model_name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     """Name in MLflow's registry; `auto` takes the source's name."""
