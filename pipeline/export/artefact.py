@@ -2,7 +2,8 @@
 
     models/serving/
       card.json                       what it is: classes, size, limits, temperature
-      fp32.onnx                       the network
+      fp32.onnx  int8.onnx            the network, in each variant that may serve
+      selftest.npz                    some pixels, and what fp32 answered to them
       code/darkroom_served_<hash>/    the decoder and classifier that it was sealed with
       digests.json                    sha256 of each file above
 
@@ -11,15 +12,19 @@ The hash of all of them together is the model's `serving_digest`: equal content,
 
 import hashlib
 import importlib
+import inspect
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from pipeline import errors, serving
 from pipeline.cards import write_card
 from pipeline.errors import ArtefactError
+from pipeline.serving.engine import AUTO, FP32, INT8, SELF_TEST, SelfTest
 
 DIGESTS = "digests.json"
 _INTERFACES = (1,)
@@ -50,10 +55,26 @@ class SealedClassifier(Protocol):
     def classify(self, images: Sequence[bytes]) -> Sequence[SealedPrediction]: ...
 
 
-def seal(folder: Path, graph: bytes, card: dict[str, Any]) -> str:
-    """Write a whole artefact into *folder*, a new one; return its serving digest."""
+def seal(
+    folder: Path,
+    graph: bytes,
+    card: dict[str, Any],
+    *,
+    int8: bytes | None = None,
+    self_test: SelfTest | None = None,
+) -> str:
+    """Write a whole artefact into *folder*, a new one; return its serving digest.
+
+    *graph* is the fp32 variant, *int8* perhaps another; two variants need a *self_test*.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "fp32.onnx").write_bytes(graph)
+    graphs = {FP32: graph} | ({INT8: int8} if int8 is not None else {})
+    for name, data in graphs.items():
+        (folder / f"{name}.onnx").write_bytes(data)
+    card = card | {"variants": list(graphs)}
+    if self_test is not None:
+        np.savez(folder / SELF_TEST, pixels=self_test.pixels, probabilities=self_test.probabilities)
+        card |= {"self_test": dict(self_test.bounds)}
     write_card(folder / "card.json", card)
     _seal_code(folder / "code")
     write_card(folder / DIGESTS, _hash_files(folder))
@@ -94,8 +115,15 @@ def check_digest(folder: Path, expected: str) -> None:
         )
 
 
-def open_artefact(folder: Path, expected_digest: str | None = None) -> SealedClassifier:
-    """Load the model in *folder* by its own code, after every file of it was checked.
+def open_artefact(
+    folder: Path,
+    expected_digest: str | None = None,
+    *,
+    variant: str = AUTO,
+    memory: Path | None = None,
+) -> SealedClassifier:
+    """Load the model in *folder* by its own code, after every file of it was checked: the *variant*
+    asked for, or the fastest here, remembered in *memory*, a folder, where one is given.
 
     Raises ArtefactError before anything is imported where the digest is not *expected_digest*.
     """
@@ -110,8 +138,22 @@ def open_artefact(folder: Path, expected_digest: str | None = None) -> SealedCla
             f"known: {', '.join(map(str, _INTERFACES))}",
             mend="update Darkroom, or register a model of this version",
         )
-    loaded: SealedClassifier = classifier.Classifier(folder)
+    asked = {"variant": variant, "memory": memory}
+    if "variant" not in inspect.signature(classifier.Classifier).parameters:
+        _refuse_all_but_fp32(variant)
+        asked = {}
+    loaded: SealedClassifier = classifier.Classifier(folder, **asked)
     return loaded
+
+
+def _refuse_all_but_fp32(variant: str) -> None:
+    """The first models had one graph, and nothing to ask for."""
+    if variant not in (AUTO, FP32):
+        raise ArtefactError(
+            f"the model has no variant {variant}",
+            "it has fp32",
+            mend="set serving.variant in params.yaml to auto or fp32",
+        )
 
 
 def _import_sealed(code: Path) -> Any:

@@ -46,11 +46,11 @@ def to_onnx(network: Network, image_size: int, temperature: float) -> bytes:
             verbose=False,
         )
     assert program is not None
-    graph_bytes: bytes = _without_traces(program.model_proto).SerializeToString(deterministic=True)
+    graph_bytes: bytes = without_traces(program.model_proto).SerializeToString(deterministic=True)
     return graph_bytes
 
 
-def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     """Drop what the exporter notes for debuggers: stack traces with this machine's paths."""
     stripped = onnx.ModelProto()
     stripped.CopyFrom(model)

@@ -7,16 +7,17 @@ raises the number.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import UnreadableImage
-from .engine import Engine
+from .engine import AUTO, FP32, SELF_TEST, SelfTest, choose
 from .images import Limits, to_square
 
 INTERFACE = 1
@@ -37,13 +38,22 @@ class Prediction:
 
 
 class Classifier:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, variant: str = AUTO, memory: Path | None = None) -> None:
+        """Load the fastest *variant* on this machine, or the one asked for (see engine.choose).
+
+        *memory*: a folder in which the choice is remembered; without it, it is made each time.
+        """
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         self.classes: tuple[str, ...] = tuple(card["classes"])
-        self.variant = "fp32"
         self._size = int(card["image_size"])
         self._limits = Limits(**card["limits"])
-        self._engine = Engine(folder / "fp32.onnx")
+        variants = tuple(card.get("variants", (FP32,)))
+        chosen = choose(folder, variants, _self_test(folder, card), variant, memory)
+        self.variant = chosen.variant
+        """What runs: fp32 or int8."""
+        self.set_aside = dict(chosen.set_aside)
+        """Variant → why it must not run on this processor."""
+        self._engine = chosen.engine
 
     def classify(self, images: Sequence[bytes]) -> list[Prediction]:
         """Return one prediction for each of *images* (whole files), in their order."""
@@ -71,6 +81,13 @@ class Classifier:
             reason=None,
             detail=None,
         )
+
+
+def _self_test(folder: Path, card: Mapping[str, Any]) -> SelfTest | None:
+    if not (folder / SELF_TEST).exists():
+        return None
+    with np.load(folder / SELF_TEST, allow_pickle=False) as arrays:
+        return SelfTest(arrays["pixels"], arrays["probabilities"], card["self_test"])
 
 
 def _refused(error: UnreadableImage) -> Prediction:

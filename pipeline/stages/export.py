@@ -41,7 +41,6 @@ def run(workspace: Workspace, params: Params, say: Callable[[str], None]) -> Non
         "image_size": trained["image_size"],
         "limits": asdict(image_limits(params.data)),
         "temperature": temperature,
-        "variants": ["fp32"],
     }
     graph = to_onnx(network, trained["image_size"], temperature)
     images = _some_images(workspace, params.export.parity_images)

@@ -5,11 +5,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from brightness import png, seal_brightness
+from brightness import CARD, graph, png, seal_brightness
 
 from pipeline.errors import ArtefactError
-from pipeline.export.artefact import open_artefact, serving_digest
+from pipeline.export.artefact import open_artefact, seal, serving_digest
+from pipeline.serving.engine import SelfTest
 
 
 def package(folder: Path) -> Path:
@@ -147,3 +149,46 @@ def test_an_unknown_interface_is_refused(tmp_path):
     with pytest.raises(ArtefactError, match="interface 999") as caught:
         open_artefact(tmp_path / "future")
     assert "update Darkroom" in caught.value.mend
+
+
+def seal_two(folder: Path, wrong: bool = False) -> None:
+    """Seal one graph as two variants; no answer of int8 is near enough if *wrong*."""
+    pixels = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 8, 8, 3), np.uint8)
+    light = 1 / (1 + np.exp(0.04 * (127.5 - np.arange(256))))
+    expected = np.stack([1 - light, light], 1).astype(np.float32)
+    bounds = {"fp32": 1.0, "int8": -1.0 if wrong else 0.01}
+    seal(folder, graph(), CARD, int8=graph(), self_test=SelfTest(pixels, expected, bounds))
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_the_variant_that_was_asked_for_runs(tmp_path, variant):
+    seal_two(tmp_path)
+    classifier = open_artefact(tmp_path, variant=variant)
+    assert classifier.variant == variant
+    assert [p.label for p in classifier.classify([png(0), png(255)])] == ["dark", "light"]
+
+
+def test_a_variant_that_fails_its_self_test_here_is_not_the_one_that_runs(tmp_path):
+    seal_two(tmp_path, wrong=True)
+    assert open_artefact(tmp_path).variant == "fp32"
+
+
+def test_the_self_test_is_sealed_and_the_same_content_has_the_same_digest(tmp_path):
+    for name in ("one", "other"):
+        seal_two(tmp_path / name)
+    assert serving_digest(tmp_path / "one") == serving_digest(tmp_path / "other")
+    change(tmp_path / "one/selftest.npz", 200)
+    with pytest.raises(ArtefactError, match=r"selftest\.npz"):
+        open_artefact(tmp_path / "one")
+
+
+def test_a_model_from_before_there_were_variants_still_runs(tmp_path):
+    older = (
+        "_Classifier = Classifier\n\n\nclass Classifier(_Classifier):\n"
+        "    def __init__(self, folder):\n        super().__init__(folder)"
+    )
+    seal_brightness(tmp_path / "older", code=older)
+    assert open_artefact(tmp_path / "older", memory=tmp_path / "memory").variant == "fp32"
+    assert open_artefact(tmp_path / "older", variant="fp32").variant == "fp32"
+    with pytest.raises(ArtefactError, match="no variant int8"):
+        open_artefact(tmp_path / "older", variant="int8")
