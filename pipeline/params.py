@@ -264,6 +264,10 @@ class ExportParams(Section):
     """Real images on which the exported model must agree with torch."""
     parity_tolerance: float = Field(gt=0, le=1e-2)
     """Largest difference in any probability on those images."""
+    coverage: float = Field(gt=0, lt=1)
+    """Share of images whose set of possible classes is to hold the right one."""
+    in_distribution: float = Field(gt=0, lt=1)
+    """Share of validation images that are near enough to the others not to be strange."""
 
 
 class EvaluateParams(Section):

@@ -4,6 +4,8 @@
       card.json                       what it is: classes, size, limits, temperature
       fp32.onnx  int8.onnx            the network, in each variant that may serve
       selftest.npz                    some pixels, and what fp32 answered to them
+      thresholds.json embeddings.npy  what answers are held against (serving/abstention.py)
+      reference.json                  what later batches are compared with
       code/darkroom_served_<hash>/    the decoder and classifier that it was sealed with
       digests.json                    sha256 of each file above
 
@@ -15,7 +17,7 @@ import importlib
 import inspect
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +34,8 @@ _INTERFACES = (1,)
 
 
 class SealedPrediction(Protocol):
-    """One image's answer; see Prediction in pipeline/serving/classifier.py."""
+    """One image's answer; see Prediction in pipeline/serving/classifier.py. Its later fields
+    (conformal_set and on) are not here: a model of an older Darkroom has none of them."""
 
     @property
     def label(self) -> str | None: ...
@@ -59,13 +62,15 @@ def seal(
     folder: Path,
     graph: bytes,
     card: dict[str, Any],
+    files: Mapping[str, bytes] | None = None,
     *,
     int8: bytes | None = None,
     self_test: SelfTest | None = None,
 ) -> str:
     """Write a whole artefact into *folder*, a new one; return its serving digest.
 
-    *graph* is the fp32 variant, *int8* perhaps another; two variants need a *self_test*.
+    *graph* is the fp32 variant, *int8* perhaps another; two variants need a *self_test*. *files*
+    are sealed beside them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     graphs = {FP32: graph} | ({INT8: int8} if int8 is not None else {})
@@ -76,6 +81,8 @@ def seal(
         np.savez(folder / SELF_TEST, pixels=self_test.pixels, probabilities=self_test.probabilities)
         card |= {"self_test": dict(self_test.bounds)}
     write_card(folder / "card.json", card)
+    for name, content in (files or {}).items():
+        (folder / name).write_bytes(content)
     _seal_code(folder / "code")
     write_card(folder / DIGESTS, _hash_files(folder))
     return serving_digest(folder)

@@ -3,13 +3,13 @@
 This is the numbered interface between a registered model, which brings its own copy of this
 code, and whatever Darkroom loads it years later: `INTERFACE`, `Classifier(folder)`, its
 `classes`, `variant` and `classify`. What changes it in a way that old callers cannot bear
-raises the number.
+raises the number; a Prediction's later fields are all optional.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UnreadableImage
+from .abstention import Reliance, read_known, rely
 from .engine import AUTO, FP32, SELF_TEST, SelfTest, choose
 from .images import Limits, to_square
 
@@ -35,6 +36,16 @@ class Prediction:
     reason: str | None
     """Why the image was refused; None for a predicted one."""
     detail: str | None
+    conformal_set: tuple[str, ...] | None = None
+    """The classes that are possible; over all images, a share of `coverage` of such sets holds
+    the right one. None, as all below, for a refused image and a model without thresholds."""
+    class_conditional_set: tuple[str, ...] | None = None
+    """The same, with that share promised to the images of each class; larger."""
+    ood_score: float | None = None
+    """Distance from the images that the model knows, 0 to 2: the larger the stranger."""
+    abstain_reason: str | None = None
+    """Why *label* should not be relied on: out_of_distribution, ambiguous, no_class; None where
+    it can be."""
 
 
 class Classifier:
@@ -54,16 +65,27 @@ class Classifier:
         self.set_aside = dict(chosen.set_aside)
         """Variant → why it must not run on this processor."""
         self._engine = chosen.engine
+        self._known = read_known(folder)
 
     def classify(self, images: Sequence[bytes]) -> list[Prediction]:
         """Return one prediction for each of *images* (whole files), in their order."""
         with ThreadPoolExecutor() as threads:
             decoded = list(threads.map(self._decode, images))
         pixels = [square for square in decoded if isinstance(square, np.ndarray)]
-        rows = iter(self._engine(np.stack(pixels))[0] if pixels else ())
+        answers = iter(self._answers(np.stack(pixels)) if pixels else ())
         return [
-            _refused(square) if isinstance(square, UnreadableImage) else self._answer(next(rows))
+            _refused(square) if isinstance(square, UnreadableImage) else next(answers)
             for square in decoded
+        ]
+
+    def _answers(self, pixels: npt.NDArray[np.uint8]) -> list[Prediction]:
+        probabilities, embeddings = self._engine(pixels)
+        if self._known is None:
+            return [self._answer(row) for row in probabilities]
+        reliances = rely(probabilities, embeddings, self._known)
+        return [
+            self._relied_on(self._answer(row), reliance)
+            for row, reliance in zip(probabilities, reliances, strict=True)
         ]
 
     def _decode(self, data: bytes) -> npt.NDArray[np.uint8] | UnreadableImage:
@@ -81,6 +103,18 @@ class Classifier:
             reason=None,
             detail=None,
         )
+
+    def _relied_on(self, answer: Prediction, reliance: Reliance) -> Prediction:
+        return replace(
+            answer,
+            conformal_set=self._named(reliance.conformal_set),
+            class_conditional_set=self._named(reliance.class_conditional_set),
+            ood_score=reliance.ood_score,
+            abstain_reason=reliance.abstain_reason,
+        )
+
+    def _named(self, places: Sequence[int]) -> tuple[str, ...]:
+        return tuple(self.classes[place] for place in places)
 
 
 def _self_test(folder: Path, card: Mapping[str, Any]) -> SelfTest | None:

@@ -28,6 +28,11 @@ RED, GREEN, BLUE = encode((255, 0, 0)), encode((0, 255, 0)), encode((0, 0, 255))
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     """Three classes, 4 pixels a side; an image over 100 pixels is refused."""
     folder: Path = tmp_path_factory.mktemp("serving")
+    write_model(folder)
+    return Classifier(folder)
+
+
+def write_model(folder: Path) -> None:
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
@@ -47,7 +52,6 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "fp32.onnx")
     card = {"classes": CLASSES, "image_size": 4, "limits": {"bytes": 10_000, "pixels": 100}}
     (folder / "card.json").write_text(json.dumps(card))
-    return Classifier(folder)
 
 
 def test_the_label_is_the_class_of_the_highest_probability(classifier):
@@ -90,3 +94,28 @@ def test_an_image_is_answered_the_same_in_any_company(classifier):
 def test_the_limits_that_were_sealed_hold(classifier):
     assert classifier.classify([encode((255, 0, 0), side=11)])[0].reason == "too_many_pixels"
     assert classifier.classify([RED + b"\0" * 10_000])[0].reason == "too_large"
+
+
+def test_a_model_without_thresholds_answers_and_promises_nothing(classifier):
+    (answer,) = classifier.classify([RED])
+    assert answer.label == "red"
+    assert answer.conformal_set is answer.class_conditional_set is None
+    assert answer.ood_score is answer.abstain_reason is None
+
+
+def test_a_model_with_thresholds_says_when_its_answer_is_not_to_be_relied_on(tmp_path):
+    """It knows red and green images; a set holds the classes of a quarter or more."""
+    write_model(tmp_path)
+    thresholds = {"coverage": 0.9, "overall": 0.75, "per_class": [0.75, 0.75, None]}
+    neighbours = {"neighbours": 1, "distance": 0.5}
+    (tmp_path / "thresholds.json").write_text(json.dumps(thresholds | neighbours))
+    np.save(tmp_path / "embeddings.npy", np.eye(3, dtype=np.float16)[:2])
+    grey = encode((90, 90, 90))
+    red, refused, blue, mixed = Classifier(tmp_path).classify([RED, b"", BLUE, grey])
+    assert (red.conformal_set, red.abstain_reason) == (("red",), None)
+    assert red.class_conditional_set == ("red", "blue")
+    assert (refused.conformal_set, refused.abstain_reason) == (None, None)
+    assert (blue.label, blue.abstain_reason) == ("blue", "out_of_distribution")
+    assert blue.ood_score == pytest.approx(2**0.5)
+    assert mixed.conformal_set == CLASSES
+    assert mixed.abstain_reason == "out_of_distribution"  # however many classes are possible
