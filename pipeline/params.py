@@ -260,6 +260,15 @@ def _refused(name: str, values: list[Choice]) -> str | None:
 
 
 class ExportParams(Section):
+    prune: float = Field(ge=0, le=0.95)
+    """Share of the floating-point operations that is cut out, channel by channel; 0: none."""
+    prune_epochs: int = Field(ge=0)
+    """Epochs of training that a cut network gets to recover."""
+    max_accuracy_loss: float = Field(ge=0, lt=1)
+    """Share of the validation images that a variant may get wrong beyond the trained network; one
+    image is always allowed."""
+    max_log_loss: float = Field(ge=0)
+    """Nats by which a variant's validation log loss may be higher than the trained network's."""
     parity_images: int = Field(ge=1)
     """Real images on which the exported model must agree with torch."""
     parity_tolerance: float = Field(gt=0, le=1e-2)
@@ -273,6 +282,13 @@ class ExportParams(Section):
 class EvaluateParams(Section):
     batch_size: int = Field(ge=1)
     """Images decoded and classified at once."""
+    slices: tuple[str, ...] = Field(strict=False)
+    """Columns of the catalogue, by whose values the figures are shown besides."""
+
+
+class ServingParams(Section):
+    variant: Literal["auto", "fp32", "int8"]
+    """Of the model's graphs, the one that answers; `auto` is the fastest on this machine."""
 
 
 class AtLeast(Section):
@@ -337,7 +353,9 @@ class Params(Section):
     tune: TuneParams
     export: ExportParams
     evaluate: EvaluateParams
+    gate: GateParams
     registry: RegistryParams
+    serving: ServingParams
     inference: InferenceParams
 
     @property

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.data.cache import read_image
 from pipeline.data.splits import SplitRow
@@ -12,11 +13,28 @@ from pipeline.errors import DatasetError
 from pipeline.export.artefact import SealedClassifier, SealedPrediction
 from pipeline.metrics import Labels, Probabilities, class_indices
 
+Members = npt.NDArray[np.bool_]
+"""(n, num_classes): whether a class is in an image's set."""
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """How far the model says that each answer can be relied on; see serving/abstention.py."""
+
+    conformal: Members
+    class_conditional: Members
+    ood_scores: npt.NDArray[np.float64]
+    """(n,); NaN where the model has none."""
+    abstained: npt.NDArray[np.bool_]
+    """(n,)."""
+
 
 @dataclass(frozen=True)
 class Measured:
     probabilities: Probabilities
     labels: Labels
+    reliance: Reliance | None = None
+    """None for a model that was sealed without thresholds."""
 
 
 def measure(
@@ -38,4 +56,26 @@ def measure(
     return Measured(
         probabilities=probabilities / probabilities.sum(axis=1, keepdims=True),  # float32 sums
         labels=class_indices([row.label or "" for row in rows], classifier.classes),
+        reliance=_reliance(answers, classifier.classes),
+    )
+
+
+def _reliance(answers: Sequence[SealedPrediction], classes: Sequence[str]) -> Reliance | None:
+    """A model of an older Darkroom says nothing of it: its answers may lack the very fields."""
+    found = [getattr(answer, "conformal_set", None) for answer in answers]
+    if not found or any(each is None for each in found):
+        return None
+
+    def members(name: str) -> Members:
+        sets = [frozenset(getattr(answer, name)) for answer in answers]
+        return np.array([[each in chosen for each in classes] for chosen in sets], np.bool_)
+
+    scores = [getattr(answer, "ood_score", None) for answer in answers]
+    return Reliance(
+        conformal=members("conformal_set"),
+        class_conditional=members("class_conditional_set"),
+        ood_scores=np.array([np.nan if score is None else score for score in scores]),
+        abstained=np.array(
+            [getattr(answer, "abstain_reason", None) is not None for answer in answers]
+        ),
     )

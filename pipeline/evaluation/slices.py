@@ -30,6 +30,20 @@ class Slice:
     """95%, Wilson's."""
 
 
+def slices_of(
+    column: str,
+    values: Sequence[float | None] | Sequence[str | None],
+    probabilities: Probabilities,
+    labels: Labels,
+) -> tuple[Slice, ...]:
+    """Slice by quarters where all *values*, (n,), that are known are numbers, else by value."""
+    if all(value is None or isinstance(value, int | float) for value in values):
+        numbers = [np.nan if value is None else float(value) for value in values]
+        return by_quantile(column, np.array(numbers), probabilities, labels)
+    words = [None if value is None else str(value) for value in values]
+    return by_value(column, words, probabilities, labels)
+
+
 def by_quantile(
     column: str, values: npt.NDArray[np.float64], probabilities: Probabilities, labels: Labels
 ) -> tuple[Slice, ...]:
