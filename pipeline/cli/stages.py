@@ -47,7 +47,7 @@ def export() -> None:
     from pipeline.stages.export import run
 
     project = project_here()
-    run(project.workspace, project.params, say)
+    run(project.workspace, project.home, project.params, say)
 
 
 @click.command()

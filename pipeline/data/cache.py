@@ -72,6 +72,20 @@ def read_image(images: Path, row: SplitRow) -> bytes:
         ) from None
 
 
+def read_square(images: Path, row: SplitRow, side: int) -> Pixels:
+    """Return one image of the snapshot, decoded: (side, side, 3), RGB; raise DatasetError where it
+    is missing or damaged."""
+    try:
+        return to_square(read_image(images, row), side, UNLIMITED)
+    except UnreadableImage as error:
+        raise DatasetError(
+            "an image of the snapshot is damaged",
+            str(images / row.file),
+            str(error),
+            mend="darkroom data verify, or darkroom ingest --rescan",
+        ) from None
+
+
 def _build(folder: Path, images: Path, rows: Sequence[SplitRow], side: int, kind: str) -> None:
     """Appears whole, by one rename, or not at all."""
     scratch = folder.with_name(f".{folder.name}")
@@ -99,15 +113,7 @@ def _fill(
             array, at = known[row.sha256]
             pixels[place] = array[at]
             return
-        try:
-            pixels[place] = to_square(read_image(images, row), side, UNLIMITED)
-        except UnreadableImage as error:
-            raise DatasetError(
-                "an image of the snapshot is damaged",
-                str(images / row.file),
-                str(error),
-                mend="darkroom data verify, or darkroom ingest --rescan",
-            ) from None
+        pixels[place] = read_square(images, row, side)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         list(threads.map(fill, range(len(rows))))

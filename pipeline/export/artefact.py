@@ -17,7 +17,8 @@ import importlib
 import inspect
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -149,8 +150,19 @@ def open_artefact(
     if "variant" not in inspect.signature(classifier.Classifier).parameters:
         _refuse_all_but_fp32(variant)
         asked = {}
-    loaded: SealedClassifier = classifier.Classifier(folder, **asked)
+    with _named_here(classifier):
+        loaded: SealedClassifier = classifier.Classifier(folder, **asked)
     return loaded
+
+
+@contextmanager
+def _named_here(classifier: Any) -> Iterator[None]:
+    """Turn the ArtefactError of the model's own code, another class than ours, into ours."""
+    package = classifier.__name__.partition(".")[0]
+    try:
+        yield
+    except sys.modules[f"{package}.errors"].DarkroomError as error:
+        raise ArtefactError(error.what, *error.where, mend=error.mend) from None
 
 
 def _refuse_all_but_fp32(variant: str) -> None:

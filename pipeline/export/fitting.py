@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from pipeline.export.calibrate import (
     fit_thresholds,
     log_loss,
 )
+from pipeline.metrics import Probabilities
 from pipeline.serving.abstention import EMBEDDINGS, THRESHOLDS, Floats
 from pipeline.serving.appearance import brightness, sharpness
 from pipeline.training.models import Network
@@ -31,6 +32,8 @@ class Fitted:
     """What is sealed beside the network, by name."""
     figures: dict[str, float]
     """What came of it, for the report; log losses are in nats, on the images of the fit."""
+    probabilities: Probabilities = field(compare=False)  # of two arrays neither is true
+    """What the network answers with that temperature, (n, num_classes)."""
 
 
 def fit(
@@ -56,6 +59,7 @@ def fit(
         probabilities.shape[1],
         {"confidence": probabilities.max(1), **seen, **measured},
     )
+    rows = probabilities.astype(np.float64)
     return Fitted(
         temperature=temperature,
         files={
@@ -69,6 +73,7 @@ def fit(
             "log_loss_before": log_loss(logits, labels),
             "log_loss_after": log_loss(logits / temperature, labels),
         },
+        probabilities=rows / rows.sum(axis=1, keepdims=True),  # float32 sums are not quite 1
     )
 
 

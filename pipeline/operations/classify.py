@@ -39,7 +39,9 @@ def run(home: Home, params: Params, inbox: str | None, say: Callable[[str], None
     client = connect(home, os.environ)
     with reaching(home, os.environ):
         version = registry.champion(client, params.model_name)
-        classifier = registry.open_version(home, version)
+        classifier = registry.open_version(
+            home, version, variant=params.serving.variant, memory=home.private / "serving"
+        )
     model = Model(version.name, version.number, version.serving_digest, classifier)
     busy = Busy(f"another run is classifying for model {model.name}", mend="wait until it is done")
     with held(home.private / f"classify-{model.name}.lock", busy):

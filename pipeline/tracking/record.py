@@ -110,6 +110,9 @@ def _read_record(workspace: Workspace, final: bool) -> RunRecord:
     if exported:
         params |= {f"export.{key}": str(value) for key, value in exported["params"].items()}
         metrics.append(("parity.largest_difference", 0, exported["parity"]["largest_difference"]))
+        metrics += _export_metrics(exported)
+        table = workspace.export_report / "variants.json"
+        artefacts |= {"export/variants.json": table} if table.exists() else {}
         tags["darkroom.serving_digest"] = exported["serving_digest"]
         tags[WEIGHTS] = exported["weights_sha256"]
         if _is_evaluation_of(workspace, exported["serving_digest"]):
@@ -179,6 +182,17 @@ def _export_card(workspace: Workspace) -> dict[str, Any] | None:
     weights = (workspace.trained / "model.safetensors").read_bytes()
     found = (hashlib.sha256(weights).hexdigest(), digest)
     return card if found == (card["weights_sha256"], card["serving_digest"]) else None
+
+
+def _export_metrics(card: Mapping[str, Any]) -> list[tuple[str, int, float]]:
+    """What the variants are like, and what pruning did; a card of an older Darkroom has neither."""
+    parts = dict(card.get("variants", {})) | {"pruning": card.get("pruning", {})}
+    return [
+        (f"export.{part}.{key}", 0, float(value))
+        for part, figures in parts.items()
+        for key, value in figures.items()
+        if isinstance(value, (int, float))
+    ]
 
 
 def _is_evaluation_of(workspace: Workspace, digest: str) -> bool:

@@ -21,6 +21,7 @@ from mlflow.types.schema import Map
 
 from pipeline.errors import ArtefactError, RegistryError
 from pipeline.export.artefact import SealedClassifier, check_digest, open_artefact
+from pipeline.serving.engine import AUTO
 from pipeline.tracking.publish import ARTEFACTS
 from pipeline.tracking.record import WEIGHTS
 from pipeline.tracking.store import Store
@@ -205,8 +206,11 @@ def promote(client: Store, version: Version) -> None:
     client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
 
 
-def open_version(home: Home, version: Version) -> SealedClassifier:
-    """Load *version* by its own code, once every file of it agrees with the version's tags.
+def open_version(
+    home: Home, version: Version, *, variant: str = AUTO, memory: Path | None = None
+) -> SealedClassifier:
+    """Load *version* by its own code, once every file of it agrees with the version's tags;
+    *variant* and *memory* as for `open_artefact`.
 
     A copy at home that was damaged is fetched again. Raises ArtefactError where the registry's
     own is not what the tags say, before anything of it is imported; RegistryError without tags.
@@ -223,7 +227,7 @@ def open_version(home: Home, version: Version) -> SealedClassifier:
     except ArtefactError:
         shutil.rmtree(folder, ignore_errors=True)
         _fetch(version, folder)
-    return open_artefact(folder, version.serving_digest)
+    return open_artefact(folder, version.serving_digest, variant=variant, memory=memory)
 
 
 def _fetch(version: Version, folder: Path) -> None:

@@ -14,6 +14,7 @@ from pipeline.data.splits import SplitRow, Splits
 from pipeline.errors import ParamsError, TrainingError
 from pipeline.params import TrainParams
 from pipeline.training import features, machine
+from pipeline.training.augment import Augmentation
 from pipeline.training.distributed import Processes
 from pipeline.training.feed import Feed, augmentation_of, on_device
 from pipeline.training.models import Architecture, build, choose
@@ -46,18 +47,18 @@ def prepare(
     image do not allow it.
     """
     processes = Processes.current()
-    device = _device(train.device)
+    device = device_of(train.device)
     size = architecture.image_size
     say(f"model {architecture.name}, images {size} px, on {device.type}")
     torch.manual_seed(train.seed)
-    _be_deterministic()
+    be_deterministic()
     network = build(architecture, len(splits.classes), train.dropout)
     start = load_start(network, architecture, train, home)
     if start.sha256:
         say(f"starting from {start.weights}, SHA-256 {start.sha256}")
     network = network.to(device).to(memory_format=torch.channels_last)
     rows = {name: splits.of(name) for name in ("train", "validation")}
-    how = augmentation_of(train, flips=_median_side(rows["train"]) >= _FLIPPED)
+    how = augmentation_for(splits, train)
     labels = {name: labels_of(rows[name], splits.classes) for name in rows}
     sides = {"train": how.source_side(size), "validation": size}
     cache = home.private / "decoded"
@@ -94,11 +95,17 @@ def prepare(
     return training, (inputs["validation"], labels["validation"]), start
 
 
+def augmentation_for(splits: Splits, train: TrainParams) -> Augmentation:
+    """Resolve `flip: auto` by the images at hand."""
+    return augmentation_of(train, flips=_median_side(splits.of("train")) >= _FLIPPED)
+
+
 def _median_side(rows: tuple[SplitRow, ...]) -> float:
     return float(statistics.median(min(row.width, row.height) for row in rows))
 
 
-def _device(wanted: str) -> torch.device:
+def device_of(wanted: str) -> torch.device:
+    """Return what `train.device` means here; raise TrainingError where there is no such one."""
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise TrainingError(
@@ -117,7 +124,8 @@ def _device(wanted: str) -> torch.device:
     return torch.device("cuda", place)
 
 
-def _be_deterministic() -> None:
+def be_deterministic() -> None:
+    """Let this process compute the same from the same, at some cost."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False

@@ -26,10 +26,11 @@ def test_repro_with_nothing_changed_runs_nothing(finished):
 
 
 def test_an_edit_in_training_reruns_train_and_only_what_its_outputs_change(finished, full):
-    loop = finished.root / "pipeline/training/loop.py"
-    loop.write_text(loop.read_text() + "\n# no other weights come of this line\n")
+    sheet = finished.root / "pipeline/training/sheet.py"
+    sheet.write_text(sheet.read_text() + "\n# no other weights come of this line\n")
     assert reran(finished.run("dvc", "repro").stdout) == ["train"]
     if full:
+        loop = finished.root / "pipeline/training/loop.py"
         code = loop.read_text()
         slower = code.replace("schedule_share(progress", "0.5 * schedule_share(progress")
         assert slower != code
@@ -73,6 +74,43 @@ def test_a_temporary_experiment_right_after_the_demo_lands_in_the_one_store(fini
         assert run.data.metrics[f"validation.{key}"] == value
     assert run.info.status == "FINISHED" and run.data.params["train.epochs"] == "3"
     assert finished.run("git", "status", "--porcelain").stdout.count("\n") == 3
+
+
+@pytest.mark.full
+def test_a_grid_over_pruning_is_three_runs_in_mlflow_that_agree_with_dvc_on_every_metric(finished):
+    names = {f"cut-{share}": share for share in (0.2, 0.4, 0.6)}
+    for name, share in names.items():
+        done = finished.run("dvc", "exp", "run", "-n", name, "-S", f"export.prune={share}")
+        assert reran(done.stdout) == ["export", "evaluate"]
+    shown = json.loads(finished.run("dvc", "exp", "show", "--json").stdout)
+    revisions = [rev for each in shown for exp in each["experiments"] or () for rev in exp["revs"]]
+    by_dvc = {rev["name"]: rev["data"]["metrics"] for rev in revisions}
+    client = client_of(finished)
+    experiment = client.get_experiment_by_name("source")
+    runs = client.search_runs([experiment.experiment_id], "attributes.run_name LIKE 'cut-%'")
+    assert {run.info.run_name: float(run.data.params["export.prune"]) for run in runs} == names
+    flops = set()
+    for run in runs:
+        expected = metrics_of(by_dvc[run.info.run_name])
+        assert len(expected) > 8 and expected.items() <= run.data.metrics.items()
+        flops.add(run.data.metrics["export.pruning.flops_after"])
+    assert len(flops) == 3
+
+
+def metrics_of(files: dict) -> dict[str, float]:
+    """Return every number that DVC shows of an experiment, by the name that MLflow has for it."""
+    found = {}
+
+    def add(prefix: str, value: object) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                add(f"{prefix}{key}.", inner)
+        elif isinstance(value, int | float):
+            found[prefix[:-1]] = float(value)
+
+    add("export.", files["reports/export/variants.json"]["data"])
+    add("", files["reports/evaluation/metrics.json"]["data"])
+    return found
 
 
 @pytest.mark.full

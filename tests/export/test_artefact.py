@@ -173,6 +173,14 @@ def test_a_variant_that_fails_its_self_test_here_is_not_the_one_that_runs(tmp_pa
     assert open_artefact(tmp_path).variant == "fp32"
 
 
+def test_a_variant_that_cannot_run_here_is_an_error_of_ours_and_not_of_the_models_code(tmp_path):
+    seal_two(tmp_path, wrong=True)
+    with pytest.raises(ArtefactError, match="does not answer here") as caught:
+        open_artefact(tmp_path, variant="int8")
+    assert "int8: it disagrees by" in caught.value.where[0]
+    assert "serving.variant" in caught.value.mend
+
+
 def test_the_self_test_is_sealed_and_the_same_content_has_the_same_digest(tmp_path):
     for name in ("one", "other"):
         seal_two(tmp_path / name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.cards import read_card, write_card
 from pipeline.errors import ProjectError
 from pipeline.tracking.live import open_live_run
 from pipeline.tracking.publish import find_or_create_run, publish, try_to_publish
@@ -105,6 +106,25 @@ def test_a_run_shows_what_the_files_say(files, show, everything, history, client
         "evaluation/metrics.json": (workspace.evaluation / "metrics.json").read_bytes(),
     }
     assert seen["info"]["status"] == "FINISHED"
+
+
+def test_the_table_of_variants_and_what_pruning_cost_are_shown(files, show, everything, history):
+    files.export("export-1")
+    report = files.workspace.export_report
+    table = {"int8": {"name": "int8", "bytes": 1234, "accuracy": None, "admissible": False}}
+    card = read_card(report / "card.json") | {"variants": table, "pruning": {"flops_after": 5.0}}
+    write_card(report / "card.json", card)
+    write_card(report / "variants.json", table)
+    run_id = show()
+    assert history(run_id, "export.int8.bytes") == [(0, 1234)]
+    assert history(run_id, "export.int8.admissible") == [(0, 0)]
+    assert history(run_id, "export.pruning.flops_after") == [(0, 5)]
+    seen = everything(run_id)
+    assert {key for key in seen["metrics"] if key.startswith("export.")} == {
+        *("export.int8.bytes", "export.int8.admissible", "export.pruning.flops_after")
+    }
+    shown = seen["artefacts"]["export/variants.json"]
+    assert shown == (report / "variants.json").read_bytes()
 
 
 def test_publishing_twice_changes_nothing(files, show, runs, everything):

@@ -76,6 +76,20 @@ def test_a_registered_version_opens_and_answers(registered, elsewhere):
     assert [p.label for p in classifier.classify([png(0), png(255)])] == ["dark", "light"]
 
 
+def test_a_version_of_before_there_were_variants_opens_whatever_may_choose(
+    registered, elsewhere, tmp_path
+):
+    """It has one graph, no self-test and no thresholds."""
+    memory = tmp_path / "memory"
+    classifier = registry.open_version(elsewhere, registered, variant="auto", memory=memory)
+    assert classifier.variant == "fp32"
+    (answer,) = classifier.classify([png(255)])
+    assert (answer.label, answer.conformal_set, answer.abstain_reason) == ("light", None, None)
+    with pytest.raises(ArtefactError, match="no variant int8") as caught:
+        registry.open_version(elsewhere, registered, variant="int8")
+    assert "serving.variant" in caught.value.mend
+
+
 def test_a_version_that_was_fetched_once_needs_the_registry_no_more(registered, elsewhere, stored):
     registry.open_version(elsewhere, registered)
     shutil.rmtree(stored)
