@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load
 
 from pipeline.params import TrainParams, load_params
 from pipeline.serving.images import Limits, to_square
 from pipeline.training.feed import Feed, augmentation_of
+from pipeline.training.loop import Epoch, fit
 from pipeline.training.models import Network
+from pipeline.training.results import Results
 from pipeline.training.session import Training
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +62,17 @@ def training_of(
     cpu = torch.device("cpu")
     feed = Feed(squares, labels, size, how, params.batch_size, params.seed, params.balance, cpu)
     return Training(network.to(memory_format=torch.channels_last), feed, params, "fp32")
+
+
+def best_of(training: Training, squares: np.ndarray, labels: np.ndarray) -> Network:
+    """Train to the end; return the network, on the CPU, with the weights of the epoch that did best
+    on *squares*."""
+    results = Results(training.params.keep)
+    for record in fit(training, squares, labels):
+        if isinstance(record, Epoch):
+            results.add(record, training.judged)
+    training.network.load_state_dict(load(results.best))
+    return training.network.eval().to(memory_format=torch.contiguous_format)
 
 
 def machine() -> str:
