@@ -55,7 +55,7 @@ def _summary(project: Project, done: "Done") -> Iterator[str]:
     )
     for batch in classified.batches:
         yield f"             {_within(batch.folder, project)}"
-    yield f"Pictures     {_within(project.workspace.evaluation / 'confusion.png', project)}"
+    yield f"Evaluation   {_within(project.workspace.evaluation / 'index.html', project)}"
     yield "Look closer  make ui     (MLflow: runs, models, predictions)"
 
 

@@ -41,7 +41,7 @@ def render(found: Diff, images: Path, cache: Path, removed: Mapping[str, str]) -
     kept = thumbnails(images, [file for file in files if file not in gone], _SIDE)
     old = thumbnails(cache, gone.values(), _SIDE)
     return render_page(
-        "diff_page.html",
+        Path(__file__).with_suffix(".html"),
         found=found,
         kinds=kinds,
         classes=by_class(found),

@@ -9,17 +9,17 @@ _LONGEST = 160
 """Characters of a path or reason that are shown."""
 
 
-def render_page(template: str, **values: object) -> str:
-    """Return the page that *template*, a file beside this one, makes of *values*."""
+def render_page(template: Path, **values: object) -> str:
+    """Return the page that the file *template* makes of *values*."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
+        loader=jinja2.FileSystemLoader((template.parent, _HERE)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"short": short, "n": lambda count: f"{count:,}"}
-    return environment.get_template(template).render(values)
+    return environment.get_template(template.name).render(values)
 
 
 def short(text: str) -> str:

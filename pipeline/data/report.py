@@ -146,7 +146,8 @@ def write_report(path: Path, report: Report, images: Path) -> None:
 
 def render(report: Report, shown: Mapping[str, Thumbnail]) -> str:
     """Return the page; everything that a source may have named is escaped in it."""
-    return render_page("report.html", report=report, shown=shown, parts=PARTS, counted=COUNTED)
+    template = Path(__file__).with_suffix(".html")
+    return render_page(template, report=report, shown=shown, parts=PARTS, counted=COUNTED)
 
 
 def glance(report: Report) -> str:

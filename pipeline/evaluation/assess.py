@@ -10,7 +10,13 @@ import numpy as np
 from pipeline.evaluation.bootstrap import Interval, intervals
 from pipeline.evaluation.measure import Measured, Reliance
 from pipeline.evaluation.slices import Slice, slices_of
-from pipeline.metrics import Labels, accuracy_interval, class_figures, figures
+from pipeline.metrics import (
+    ClassFigures,
+    Labels,
+    accuracy_interval,
+    class_figures,
+    figures,
+)
 
 Column = Sequence[float | None] | Sequence[str | None]
 """What is known of each image besides: numbers are sliced by quarters, words by value."""
@@ -27,7 +33,9 @@ class Assessment:
     """Those of metrics.figures; and, where the model says it, `coverage`, `mean_set_size`,
     `worst_class_coverage` and `abstained` of its conformal sets."""
     intervals: dict[str, Interval]
-    """95%, by the same names; those of the conformal sets have none."""
+    """95%, by the same names; those of the conformal sets have none. Of accuracy, and of a class's
+    recall and precision, Wilson's, which has a width where no mistake was made and a resample has
+    none to draw; of all others the bootstrap's."""
     classes: dict[str, dict[str, Any]]
     """Of each class: support, precision, recall, f1, roc_auc, average_precision (null where the
     images do not define one), `coverage`, and `intervals` of them."""
@@ -43,14 +51,18 @@ def assess(measured: Measured, classes: Sequence[str], columns: Mapping[str, Col
     found = figures(probabilities, labels)
     drawn = intervals(probabilities, labels, _SEED)
     by_class = class_figures(probabilities, labels)
+    called = np.bincount(probabilities.argmax(1), minlength=len(classes))
     conformal, of_classes = _conformal(measured.reliance, labels, len(classes))
     return Assessment(
         images=len(labels),
         figures={**found, **conformal},
-        # Wilson's has a width where no mistake was made, and a resample has none to draw
         intervals={**drawn.figures, "accuracy": accuracy_interval(found["accuracy"], len(labels))},
         classes={
-            name: {**asdict(by_class[c]), **of_classes[c], "intervals": drawn.classes[c]}
+            name: {
+                **asdict(by_class[c]),
+                **of_classes[c],
+                "intervals": drawn.classes[c] | _shares(by_class[c], int(called[c])),
+            }
             for c, name in enumerate(classes)
         },
         slices=tuple(
@@ -59,6 +71,16 @@ def assess(measured: Measured, classes: Sequence[str], columns: Mapping[str, Col
             for each in slices_of(name, values, probabilities, labels)
         ),
     )
+
+
+def _shares(found: ClassFigures, called: int) -> dict[str, Interval]:
+    """Return the intervals of a class's recall and precision; *called*: images called so."""
+    shares = {"recall": (found.recall, found.support), "precision": (found.precision, called)}
+    return {
+        name: accuracy_interval(share, n)
+        for name, (share, n) in shares.items()
+        if share is not None
+    }
 
 
 def _conformal(

@@ -7,7 +7,7 @@ from pipeline.evaluation.comparison import Comparison, Verdict
 from pipeline.metrics import LOWER_IS_BETTER
 from pipeline.params import ChampionGate, GateParams
 
-_LESS_IS_BETTER = LOWER_IS_BETTER | {"latency_p99_ms"}
+_LESS_IS_BETTER = LOWER_IS_BETTER | {"latency_p99_ms", "mean_set_size", "abstained"}
 
 
 @dataclass(frozen=True)

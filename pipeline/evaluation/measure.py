@@ -7,11 +7,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.cards import read_card
 from pipeline.data.cache import read_image
 from pipeline.data.splits import SplitRow
 from pipeline.errors import DatasetError
-from pipeline.export.artefact import SealedClassifier, SealedPrediction
+from pipeline.export.artefact import (
+    SealedClassifier,
+    SealedPrediction,
+    check_digest,
+    open_artefact,
+)
 from pipeline.metrics import Labels, Probabilities, class_indices
+from pipeline.serving.engine import FP32
 
 Members = npt.NDArray[np.bool_]
 """(n, num_classes): whether a class is in an image's set."""
@@ -35,6 +42,17 @@ class Measured:
     labels: Labels
     reliance: Reliance | None = None
     """None for a model that was sealed without thresholds."""
+
+
+def open_variants(folder: Path, digest: str) -> dict[str, SealedClassifier]:
+    """Open each graph of the model in *folder* by its name, fp32 first.
+
+    Raises ArtefactError where the model is not the one of *digest*, or a variant does not answer
+    on this machine as it did where it was sealed: it could not be measured.
+    """
+    check_digest(folder, digest)
+    names = read_card(folder / "card.json").get("variants", (FP32,))
+    return {name: open_artefact(folder, digest, variant=name) for name in names}
 
 
 def measure(

@@ -12,7 +12,7 @@ from filelock import FileLock
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from pipeline.errors import DarkroomError
-from pipeline.tracking.record import EXPORT_KEY, TRAINING_KEY, RunRecord, read_record
+from pipeline.tracking.record import EXPORT_KEY, TRAINING_KEY, RunRecord, read_record, with_timings
 from pipeline.tracking.store import Store, connect, experiment_id, reaching, user
 from pipeline.workspace import Home, Workspace
 
@@ -27,7 +27,7 @@ def publish(workspace: Workspace, home: Home, experiment: str, *, final: bool = 
 
     Raises StoreUnreachable, or what `read_record` raises.
     """
-    record = read_record(workspace, final)
+    record = with_timings(read_record(workspace, final), home.private)
     client = connect(home, os.environ, brief=not final)
     with reaching(home, os.environ), FileLock(home.private / "publish.lock", timeout=10):
         run = find_or_create_run(client, home, experiment, record)

@@ -3,8 +3,8 @@
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pipeline.cards import read_card
 from pipeline.data.catalogue import read_source
 from pipeline.data.splits import LEFT_OUT, USED, Splits, read_splits
 from pipeline.errors import DarkroomError, ProjectError
+from pipeline.evaluation.timing import read_timings
 from pipeline.export.artefact import serving_digest
 from pipeline.graph import dataset_version
 from pipeline.tracking.code import CodeState, code_state
@@ -117,7 +118,7 @@ def _read_record(workspace: Workspace, final: bool) -> RunRecord:
         tags[WEIGHTS] = exported["weights_sha256"]
         if _is_evaluation_of(workspace, exported["serving_digest"]):
             figures = read_card(workspace.evaluation / "metrics.json")["validation"]
-            metrics += [(f"validation.{key}", 0, value) for key, value in figures.items()]
+            metrics += [(f"validation.{key}", 0, value) for key, value in flat(figures)]
             artefacts |= {
                 f"evaluation/{path.name}": path for path in sorted(workspace.evaluation.iterdir())
             }
@@ -131,6 +132,25 @@ def _read_record(workspace: Workspace, final: bool) -> RunRecord:
         metrics=tuple(metrics),
         artefacts=artefacts,
     )
+
+
+def with_timings(record: RunRecord, private: Path) -> RunRecord:
+    """Add what the evaluated model took on this machine, which is in no stage's output."""
+    if not any(key.startswith("validation.") for key, _, _ in record.metrics):
+        return record
+    found = read_timings(private, record.tags["darkroom.serving_digest"])
+    timings = tuple((f"validation.{key}", 0, value) for key, value in found.items())
+    return replace(record, metrics=record.metrics + timings)
+
+
+def flat(figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield each figure by the name that DVC gives it: {"int8": {"accuracy": 0.9}} is
+    int8.accuracy."""
+    for key, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{name}", inner) for name, inner in flat(value))
+        else:
+            yield key, float(value)
 
 
 def epoch_metrics(epoch: Mapping[str, Any]) -> list[tuple[str, int, float]]:

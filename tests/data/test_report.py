@@ -5,10 +5,10 @@ import hashlib
 import io
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from pages import Page
 from PIL import Image, ImageDraw
 
 from pipeline.data import report as report_module
@@ -18,26 +18,6 @@ from pipeline.data.splits import SplitRow, Splits
 
 HOSTILE = "</td><script>alert(1)</script>\"'\n`|&<img src=//x onerror=alert(2)>"
 GPS = b"GPS-was-here"
-
-
-class Page(HTMLParser):
-    """The elements of a page, as a browser reads them, and its words."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-    @property
-    def sources(self) -> list[str]:
-        return [attributes["src"] or "" for tag, attributes in self.elements if tag == "img"]
 
 
 class Dataset:

@@ -8,6 +8,8 @@ import pytest
 from mlflow import MlflowClient
 from sklearn.datasets import load_digits
 
+from pipeline.tracking.record import flat
+
 PLAIN_SCRIPT = """
 import sys
 from pathlib import Path
@@ -69,7 +71,10 @@ def test_one_run_shows_the_training_and_what_came_of_it(demo, client):
     experiment = client.get_experiment_by_name("source")
     (run,) = client.search_runs([experiment.experiment_id])
     stated = json.loads((demo.workspace.evaluation / "metrics.json").read_text())["validation"]
-    assert {key: run.data.metrics[f"validation.{key}"] for key in stated} == stated
+    assert stated["fp32"]["accuracy"] >= stated["accuracy"]
+    figures = dict(flat(stated))
+    assert {key: run.data.metrics[f"validation.{key}"] for key in figures} == figures
+    assert run.data.metrics["validation.latency_p99_ms"] > 0
     epochs = client.get_metric_history(run.info.run_id, "validation_accuracy")
     assert [metric.step for metric in epochs] == list(range(1, 9))
     assert run.data.params["train.learning_rate"] == "0.001"
@@ -77,6 +82,8 @@ def test_one_run_shows_the_training_and_what_came_of_it(demo, client):
     assert dataset.dataset.digest in demo.workspace.dataset_dvc.read_text()
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert names == {"params.yaml", "dvc.lock", "data", "training", "evaluation"}
+    pictures = {item.path for item in client.list_artifacts(run.info.run_id, "evaluation")}
+    assert {"evaluation/index.html", "evaluation/roc.png"} <= pictures
     shown = {item.path for item in client.list_artifacts(run.info.run_id, "data")}
     assert shown == {"data/dataset.dvc", "data/splits.parquet", "data/index.html"}
     assert (

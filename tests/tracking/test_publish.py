@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.cards import read_card, write_card
 from pipeline.errors import ProjectError
+from pipeline.evaluation.timing import Timing, write_timings
 from pipeline.tracking.live import open_live_run
 from pipeline.tracking.publish import find_or_create_run, publish, try_to_publish
 from pipeline.tracking.record import EXPORT_KEY, read_record
@@ -235,6 +236,30 @@ def test_what_was_evaluated_anew_is_shown_anew(files, show, client, everything):
     assert client.get_run(run_id).data.metrics["validation.accuracy"] == 0.75
     shown = everything(run_id)["artefacts"]["evaluation/metrics.json"]
     assert json.loads(shown) == {"validation": {"accuracy": 0.75}}
+
+
+def test_figures_of_variants_have_the_names_that_dvc_gives_them(files, show, client):
+    files.export("export-1")
+    files.evaluate(0.5)
+    figures = {"accuracy": 0.5, "int8": {"accuracy": 0.5}}
+    write_card(files.workspace.evaluation / "metrics.json", {"validation": figures})
+    metrics = client.get_run(show()).data.metrics
+    assert metrics["validation.accuracy"] == metrics["validation.int8.accuracy"] == 0.5
+
+
+def test_times_are_shown_though_no_output_of_a_stage_holds_them(files, show, client, home):
+    files.export("export-1")
+    files.evaluate(0.5)
+    digest = read_card(files.workspace.export_report / "card.json")["serving_digest"]
+    took = Timing(1.0, 2.5, 20.0, 25.0, 1600.0, 1.2, 3.4, None)
+    write_timings(home.private, digest, {"fp32": took})
+    metrics = client.get_run(show()).data.metrics
+    assert metrics["validation.latency_p99_ms"] == 2.5
+    assert metrics["validation.fp32.images_per_second"] == 1600.0
+    assert "validation.peak_memory_megabytes" not in metrics
+    files.export("export-2")
+    files.evaluate(0.5)
+    assert "validation.latency_p99_ms" not in client.get_run(show()).data.metrics
 
 
 def test_a_figure_that_goes_back_to_what_it_was_is_shown_as_the_files_say(files, show, client):
