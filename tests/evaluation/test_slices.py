@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.evaluation.slices import SMALL, by_quantile, by_value
+from pipeline.evaluation.slices import SMALL, by_quantile, by_value, slices_of
 from pipeline.metrics import figures
 
 
@@ -66,3 +66,17 @@ def test_every_image_is_in_exactly_one_slice(values):
     slices = by_quantile("width", np.array(values), *answers(len(values)))
     assert sum(s.images for s in slices) == len(values)
     assert len({s.value for s in slices}) <= 5
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        pytest.param([1.0, 2.0, None, 2.0], ["1", "2", "missing"], id="numbers"),
+        pytest.param(["b", "a", None, "b"], ["b", "a", "missing"], id="words"),
+        pytest.param([1, 1, 1, 1], ["1"], id="whole numbers"),
+        pytest.param([None] * 4, ["missing"], id="nothing is known"),
+        pytest.param(["7", "a", "7", "7"], ["7", "a"], id="words that look like numbers"),
+    ],
+)
+def test_numbers_are_sliced_by_size_and_words_by_value(values, named):
+    assert [s.value for s in slices_of("camera", values, *answers(4))] == named
