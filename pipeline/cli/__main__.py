@@ -23,6 +23,7 @@ VERBS = {
     "publish": ("pipeline.cli.models", "Complete this workspace's run in MLflow from its files"),
     "register": ("pipeline.cli.models", "Open the test split; register the model if it is new"),
     "classify": ("pipeline.cli.inference", "Classify what is new in the inbox by the champion"),
+    "serve": ("pipeline.cli.serving", "Check a registered model and answer over HTTP by it"),
     "weights": ("pipeline.cli.weights", "use models:/NAME/VERSION: start from a registered model"),
     "convert": ("pipeline.cli.weights", "Make a .safetensors of a .pth, running nothing of it"),
     "ui": ("pipeline.cli.models", "Open MLflow on this project's runs"),

@@ -14,6 +14,7 @@ from pipeline.inference.predictions import read_known
 from pipeline.params import Params
 from pipeline.tracking import registry
 from pipeline.tracking.batches import publish_batches
+from pipeline.tracking.loading import open_version
 from pipeline.tracking.store import connect, reaching
 from pipeline.workspace import Home
 
@@ -39,7 +40,7 @@ def run(home: Home, params: Params, inbox: str | None, say: Callable[[str], None
     client = connect(home, os.environ)
     with reaching(home, os.environ):
         version = registry.champion(client, params.model_name)
-        classifier = registry.open_version(
+        classifier = open_version(
             home, version, variant=params.serving.variant, memory=home.private / "serving"
         )
     model = Model(version.name, version.number, version.serving_digest, classifier)

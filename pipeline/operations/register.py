@@ -24,6 +24,7 @@ from pipeline.graph import dataset_version, stage_key, training_key
 from pipeline.metrics import accuracy_interval, summary
 from pipeline.params import Params
 from pipeline.tracking import registry
+from pipeline.tracking.loading import open_version
 from pipeline.tracking.publish import publish
 from pipeline.tracking.record import WEIGHTS
 from pipeline.tracking.registry import Version
@@ -93,10 +94,11 @@ def _register(
     if present and champion:
         _refuse_other_classes(present, champion, challenger)
     run_id = publish(workspace, home, name)
-    model_id = registry.upload(client, experiment_id(client, home, name), run_id, name, serving)
+    uploaded = registry.upload(client, experiment_id(client, home, name), run_id, name, serving)
     splits = read_splits(workspace.splits)
     tags = {
         "darkroom.serving_digest": digest,
+        **uploaded.tags,
         **_identities(workspace),
         "darkroom.split": _split_identity(splits),
         "test_use": str(_uses(known, splits) + 1),
@@ -125,12 +127,12 @@ def _register(
             f"; BEWARE: not surely better than always naming the commonest class ({commonest:.4f})"
         )
     metrics = {f"test.{key}": value for key, value in figures.items()}
-    return registry.create_version(client, run_id, model_id, name, tags, metrics)
+    return registry.create_version(client, run_id, uploaded.model_id, name, tags, metrics)
 
 
 def _open_champion(home: Home, present: Version) -> SealedClassifier:
     try:
-        return registry.open_version(home, present)
+        return open_version(home, present)
     except (ArtefactError, RegistryError) as error:
         raise RegistryError(
             f"the champion, {present.name} version {present.number}, cannot be measured beside it",

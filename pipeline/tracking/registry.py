@@ -1,47 +1,27 @@
 """Versions and aliases of a model in MLflow's registry."""
 
 import hashlib
-import importlib.metadata
 import json
 import re
-import shutil
 import tempfile
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
 from mlflow.entities import LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import Map
 
 from pipeline.errors import ArtefactError, RegistryError
-from pipeline.export.artefact import SealedClassifier, check_digest, open_artefact
-from pipeline.serving.engine import AUTO
+from pipeline.tracking.packaging import file_tags, package
 from pipeline.tracking.publish import ARTEFACTS
 from pipeline.tracking.record import WEIGHTS
 from pipeline.tracking.store import Store
-from pipeline.workspace import Home
 
 _NEEDED = {"training/model.safetensors", "training/card.json"}
 CHAMPION, CHALLENGER = "champion", "challenger"
 _SETTLED = "darkroom.settled"
 """Tag: the aliases have been moved; a person may have moved them since."""
-_SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(DataType.binary, "image")]),
-    outputs=Schema(
-        [
-            ColSpec(DataType.string, "label", required=False),
-            ColSpec(DataType.double, "confidence", required=False),
-            ColSpec(Map(DataType.double), "probabilities", required=False),
-            ColSpec(DataType.string, "reason", required=False),
-        ]
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -146,28 +126,31 @@ def _published_hash(client: Store, run_id: str | None) -> str:
     return str(held.get("training/model.safetensors", ""))
 
 
-def upload(client: Store, experiment_id: str, run_id: str, name: str, serving: Path) -> str:
-    """Store the artefact in *serving*, a folder of that name, as a model; return its id."""
+@dataclass(frozen=True)
+class Uploaded:
+    """A stored model that is no version yet."""
+
+    model_id: str
+    tags: dict[str, str]
+    """For the version: what its files are."""
+
+
+def upload(client: Store, experiment_id: str, run_id: str, name: str, serving: Path) -> Uploaded:
+    """Store the artefact in *serving*, a folder of that name, as a model."""
     model = client.create_logged_model(
         experiment_id,
         name=name.replace(".", "-"),  # which MLflow forbids there, though not in the registry
         source_run_id=run_id,
         model_type="classifier",
     )
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*input example.*")
+    with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        mlflow.pyfunc.save_model(
-            folder,
-            python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"serving": str(serving)},
-            signature=_SIGNATURE,
-            pip_requirements=_requirements(),
-        )
+        package(folder, serving)
+        tags = file_tags(folder)
         client.log_model_artifacts(model.model_id, str(folder))
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-    return str(model.model_id)
+    return Uploaded(str(model.model_id), tags)
 
 
 def create_version(
@@ -206,54 +189,6 @@ def promote(client: Store, version: Version) -> None:
     client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
 
 
-def open_version(
-    home: Home, version: Version, *, variant: str = AUTO, memory: Path | None = None
-) -> SealedClassifier:
-    """Load *version* by its own code, once every file of it agrees with the version's tags;
-    *variant* and *memory* as for `open_artefact`.
-
-    A copy at home that was damaged is fetched again. Raises ArtefactError where the registry's
-    own is not what the tags say, before anything of it is imported; RegistryError without tags.
-    """
-    if not re.fullmatch("[0-9a-f]{64}", version.serving_digest):
-        raise RegistryError(
-            f"{version.name} version {version.number} was not registered by Darkroom",
-            "it states no serving digest, so that nothing vouches for its files",
-            mend="darkroom register; or move the alias to a version that states one",
-        )
-    folder = home.private / "models" / version.serving_digest
-    try:
-        check_digest(folder, version.serving_digest)
-    except ArtefactError:
-        shutil.rmtree(folder, ignore_errors=True)
-        _fetch(version, folder)
-    return open_artefact(folder, version.serving_digest, variant=variant, memory=memory)
-
-
-def _fetch(version: Version, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        got = mlflow.artifacts.download_artifacts(
-            artifact_uri=f"{version.uri}/artifacts/serving", dst_path=scratch
-        )
-        check_digest(Path(got), version.serving_digest)
-        _move(Path(got), folder)
-
-
-def _move(got: Path, folder: Path) -> None:
-    try:
-        got.rename(folder)
-    except OSError:  # somebody else has just brought the same one
-        if not folder.is_dir():
-            raise
-        shutil.rmtree(got, ignore_errors=True)
-
-
 def _version(found: ModelVersion) -> Version:
     tags = dict(found.tags)
     return Version(found.name, int(found.version), tags.get("darkroom.serving_digest", ""), tags)
-
-
-def _requirements() -> list[str]:
-    names = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
-    return [f"{name}=={importlib.metadata.version(name)}" for name in names]

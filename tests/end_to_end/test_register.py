@@ -80,9 +80,10 @@ def test_a_champion_with_other_classes_is_a_named_error(finished, tmp_path):
     digest = seal_brightness(tmp_path / "serving")
     experiment = experiment_id(client, finished.home, "other")
     run = client.create_run(experiment).info.run_id
-    model = registry.upload(client, experiment, run, "other", tmp_path / "serving")
-    tags = {"darkroom.serving_digest": digest, "darkroom.promoted": "true"}
-    registry.promote(client, registry.create_version(client, run, model, "other", tags, {}))
+    uploaded = registry.upload(client, experiment, run, "other", tmp_path / "serving")
+    tags = {"darkroom.serving_digest": digest, "darkroom.promoted": "true"} | uploaded.tags
+    made = registry.create_version(client, run, uploaded.model_id, "other", tags, {})
+    registry.promote(client, made)
 
     finished.set(**{"registry.model_name": "other"})
     done = finished.run("darkroom", "register", ok=False)

@@ -1,49 +1,12 @@
-"""Versions and aliases in a real registry: who serves, and that it is what was registered."""
-
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
+"""Versions and aliases in a real registry: what is registered, and who serves."""
 
 import pytest
-from brightness import png, seal_brightness
+from versions import register_brightness
 
-from pipeline.errors import ArtefactError, RegistryError
+from pipeline.errors import RegistryError
 from pipeline.tracking import registry
 from pipeline.tracking.registry import CHALLENGER, CHAMPION, Version
-from pipeline.tracking.store import Store, experiment_id
-from pipeline.workspace import Home
-
-MODEL = "registered"
-
-
-@pytest.fixture
-def registered(client: Store, home: Home, tmp_path: Path) -> Version:
-    """A whole version, artefact and all, made by the first who asks; no test changes it."""
-    if found := registry.versions(client, MODEL):
-        return found[0]
-    digest = seal_brightness(tmp_path / "serving")
-    experiment = experiment_id(client, home, MODEL)
-    run_id = client.create_run(experiment).info.run_id
-    tags = {"darkroom.serving_digest": digest, "test_use": "1"}
-    model_id = registry.upload(client, experiment, run_id, MODEL, tmp_path / "serving")
-    return registry.create_version(client, run_id, model_id, MODEL, tags, {"test.accuracy": 0.75})
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Home:
-    """A home that has no copy of any model yet."""
-    return Home(tmp_path / "elsewhere")
-
-
-@pytest.fixture
-def stored(client: Store, registered: Version, tmp_path: Path) -> Iterator[Path]:
-    """Where the registry keeps the artefact; put back as it was afterwards."""
-    uri = client.get_model_version_download_uri(MODEL, str(registered.number))
-    folder = Path(uri.removeprefix("file://")) / "artifacts/serving"
-    kept = shutil.copytree(folder, tmp_path / "kept")
-    yield folder
-    shutil.rmtree(folder)
-    shutil.copytree(kept, folder)
+from pipeline.tracking.store import Store
 
 
 def version(client: Store, name: str) -> Version:
@@ -59,86 +22,17 @@ def aliases(client: Store, name: str) -> dict[str, int]:
     return {alias: int(number) for alias, number in held.items()}
 
 
-# What is registered, and whether it is still that
+# What is registered
 
 
-def test_a_registered_version_keeps_its_tags_and_figures(client, registered):
-    (found,) = registry.versions(client, MODEL)
+def test_a_registered_version_keeps_its_tags_and_figures(client, home, name):
+    registered = register_brightness(client, home, name)
+    (found,) = registry.versions(client, name)
     assert found == registered
     assert found.tags["test_use"] == "1"
-    run_id = client.get_model_version(MODEL, "1").run_id
+    run_id = client.get_model_version(name, "1").run_id
     assert client.get_run(run_id).data.metrics == {"test.accuracy": 0.75}
-    assert aliases(client, MODEL) == {}, "no alias points to it before it is settled"
-
-
-def test_a_registered_version_opens_and_answers(registered, elsewhere):
-    classifier = registry.open_version(elsewhere, registered)
-    assert [p.label for p in classifier.classify([png(0), png(255)])] == ["dark", "light"]
-
-
-def test_a_version_of_before_there_were_variants_opens_whatever_may_choose(
-    registered, elsewhere, tmp_path
-):
-    """It has one graph, no self-test and no thresholds."""
-    memory = tmp_path / "memory"
-    classifier = registry.open_version(elsewhere, registered, variant="auto", memory=memory)
-    assert classifier.variant == "fp32"
-    (answer,) = classifier.classify([png(255)])
-    assert (answer.label, answer.conformal_set, answer.abstain_reason) == ("light", None, None)
-    with pytest.raises(ArtefactError, match="no variant int8") as caught:
-        registry.open_version(elsewhere, registered, variant="int8")
-    assert "serving.variant" in caught.value.mend
-
-
-def test_a_version_that_was_fetched_once_needs_the_registry_no_more(registered, elsewhere, stored):
-    registry.open_version(elsewhere, registered)
-    shutil.rmtree(stored)
-    stored.mkdir()
-    assert registry.open_version(elsewhere, registered).classes == ("dark", "light")
-
-
-def test_a_model_that_was_swapped_is_refused_before_anything_is_imported(
-    registered, elsewhere, stored, tmp_path
-):
-    """It is whole, and its digests agree: only the version's tag can tell."""
-    shutil.rmtree(stored)
-    seal_brightness(stored, code=f"Path({str(tmp_path / 'imported')!r}).touch()")
-    with pytest.raises(ArtefactError, match="not the one that was registered"):
-        registry.open_version(elsewhere, registered)
-    assert not (tmp_path / "imported").exists()
-
-
-def test_an_artefact_with_a_changed_byte_is_refused(registered, elsewhere, stored):
-    with (stored / "fp32.onnx").open("ab") as out:
-        out.write(b"\0")
-    with pytest.raises(ArtefactError, match=r"fp32\.onnx"):
-        registry.open_version(elsewhere, registered)
-
-
-def test_a_copy_that_was_swapped_after_it_was_fetched_is_fetched_anew(registered, elsewhere):
-    registry.open_version(elsewhere, registered)
-    (card,) = elsewhere.private.rglob("card.json")
-    shutil.rmtree(card.parent)
-    seal_brightness(card.parent, classes=["light", "dark"])
-    assert registry.open_version(elsewhere, registered).classes == ("dark", "light")
-
-
-def test_a_refused_artefact_is_fetched_anew_once_the_registry_is_mended(
-    registered, elsewhere, stored, tmp_path
-):
-    """A transfer that went wrong must not stand in the way for ever."""
-    (stored / "card.json").write_text("{")
-    with pytest.raises(ArtefactError):
-        registry.open_version(elsewhere, registered)
-    shutil.copy(tmp_path / "kept/card.json", stored)
-    assert registry.open_version(elsewhere, registered).classes == ("dark", "light")
-
-
-def test_a_version_that_states_no_digest_is_refused_and_not_kept(registered, elsewhere):
-    """Somebody registered it by hand: nothing vouches for it."""
-    with pytest.raises(RegistryError, match="not registered by Darkroom"):
-        registry.open_version(elsewhere, Version(MODEL, registered.number, "", {}))
-    assert not list(elsewhere.private.rglob("*.onnx"))
+    assert aliases(client, name) == {}, "no alias points to it before it is settled"
 
 
 # Who serves

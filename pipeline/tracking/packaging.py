@@ -1,0 +1,77 @@
+"""A sealed model as MLflow stores it: a folder with our shell around it, and what is in it.
+
+MLmodel  conda.yaml  python_env.yaml  requirements.txt      MLflow's own
+served_model.py                                             the shell, beside this file
+artifacts/serving/                                          the sealed model, as it is
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import warnings
+from pathlib import Path
+
+import mlflow
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType, Array, Map
+
+FILES = "darkroom.files"
+"""Tag: sha256 of each file of the model as MLflow stores it, as JSON."""
+SERVING = "artifacts/serving"
+"""Where in that folder the sealed model lies."""
+_SIGNATURE = ModelSignature(
+    # Bytes, or base64 text: for DataType.binary MLflow decodes some kinds of requests and not
+    # others, passes by what is no base64, and names no row
+    inputs=Schema([ColSpec(AnyType(), "image", required=False)]),  # type: ignore[no-untyped-call]
+    outputs=Schema(
+        [
+            ColSpec(DataType.string, "label", required=False),
+            ColSpec(DataType.double, "confidence", required=False),
+            ColSpec(Map(DataType.double), "probabilities", required=False),
+            ColSpec(Array(DataType.string), "conformal_set", required=False),
+            ColSpec(DataType.string, "abstain_reason", required=False),
+        ]
+    ),
+)
+
+
+def package(folder: Path, serving: Path) -> None:
+    """Write the artefact in *serving* into *folder* as MLflow models are, in our own shell."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*input example.*")
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"serving": str(serving)},
+            model_config={"variant": "auto"},
+            signature=_SIGNATURE,
+            pip_requirements=_requirements(),
+        )
+
+
+def file_tags(folder: Path) -> dict[str, str]:
+    """Return what a version states of its files, by which it is checked before it is loaded."""
+    return {FILES: json.dumps(hash_files(folder), sort_keys=True)}
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file under *folder*; MLflow stores them as they are here.
+
+    A link has none: what it points to could change without a trace here.
+    """
+    return {
+        path.relative_to(folder).as_posix(): "link" if path.is_symlink() else _sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() or path.is_symlink()
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _requirements() -> list[str]:
+    names = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
+    return [f"{name}=={importlib.metadata.version(name)}" for name in names]

@@ -1,0 +1,112 @@
+"""What somebody who can write to MLflow's artefacts, but not to its database, may do to a model.
+
+Each attack changes *model*, the stored MLflow model, so that loading it would make the file
+*canary*; or it makes the model answer wrongly.
+"""
+
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from brightness import seal_brightness
+from ruamel.yaml import YAML
+
+SEALED = "artifacts/serving"
+
+
+class Canary:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+def flip_a_byte(model: Path, canary: Path) -> None:
+    graph = model / SEALED / "fp32.onnx"
+    data = bytearray(graph.read_bytes())
+    data[-1] ^= 1
+    graph.write_bytes(data)
+
+
+def swap_for_another_valid_model(model: Path, canary: Path) -> None:
+    shutil.rmtree(model / SEALED)
+    seal_brightness(
+        model / SEALED, classes=["light", "dark"], code=f"Path({str(canary)!r}).touch()"
+    )
+
+
+def add_python_model_pkl(model: Path, canary: Path) -> None:
+    (model / "python_model.pkl").write_bytes(pickle.dumps(Canary(canary)))
+    ask_for(
+        model,
+        loader_module="mlflow.pyfunc.model",
+        python_model="python_model.pkl",
+        model_code_path=None,
+    )
+
+
+def add_pth(model: Path, canary: Path) -> None:
+    (model / "data").mkdir()
+    (model / "data/model.pth").write_bytes(pickle.dumps(Canary(canary)))
+    (model / "data/pickle_module_info.txt").write_text("pickle")
+    ask_for(model, loader_module="mlflow.pytorch", data="data")
+
+
+def add_pt2(model: Path, canary: Path) -> None:
+    with zipfile.ZipFile(model / SEALED / "model.pt2", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Canary(canary)))
+
+
+def add_code(model: Path, canary: Path) -> None:
+    """A module that MLflow lets come before the installed one of that name."""
+    add_module(model / "code/onnxruntime.py", canary)
+    ask_for(model, code="code")
+
+
+def name_another_loader(model: Path, canary: Path) -> None:
+    add_module(model / "code/another.py", canary)
+    ask_for(model, code="code", loader_module="another")
+
+
+def require_a_package(model: Path, canary: Path) -> None:
+    """Whoever makes an environment for the model runs its setup.py."""
+    add_module(model / "package/setup.py", canary)
+    with (model / "requirements.txt").open("a") as out:
+        out.write(f"\n-e {model / 'package'}\n")
+
+
+def add_module(file: Path, canary: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(f"from pathlib import Path\nPath({str(canary)!r}).touch()\n")
+
+
+def ask_for(model: Path, **values: str | None) -> None:
+    """Change what MLmodel tells MLflow to do."""
+    yaml, file = YAML(typ="safe"), model / "MLmodel"
+    document = yaml.load(file)
+    flavor = document["flavors"]["python_function"]
+    flavor |= values
+    document["flavors"]["python_function"] = {k: v for k, v in flavor.items() if v is not None}
+    yaml.dump(document, file)
+
+
+ATTACKS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
+    "a byte flipped": (flip_a_byte, r"changed: artifacts/serving/fp32\.onnx"),
+    "another valid model": (swap_for_another_valid_model, r"changed: artifacts/serving/card\.json"),
+    "python_model.pkl": (add_python_model_pkl, r"a pickle.*\n.*python_model\.pkl"),
+    ".pth": (add_pth, r"a pickle.*\n.*data/model\.pth"),
+    ".pt2": (add_pt2, r"a pickle.*\n.*model\.pt2"),
+    "code/": (add_code, r"changed: MLmodel\n *added: code/onnxruntime\.py"),
+    "MLmodel's loader": (name_another_loader, r"changed: MLmodel\n *added: code/another\.py"),
+    "requirements": (
+        require_a_package,
+        r"changed: requirements\.txt\n *added: package/setup\.py",
+    ),
+}
+"""Name → the attack, and what the refusal says."""
