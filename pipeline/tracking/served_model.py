@@ -120,7 +120,7 @@ def _bytes_of(value: Any) -> bytes:
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if not isinstance(value, str):
-        raise ValueError(f"{type(value).__name__} is neither bytes nor base64 text")
+        raise ValueError("neither bytes nor base64 text")
     try:
         return base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError) as error:
