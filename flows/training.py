@@ -8,11 +8,11 @@ from filelock import FileLock, Timeout
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
-from flows.dvc import reproduce
 from flows.outcome import ONCE_MORE, attempt, log_line, value
 from pipeline.errors import Busy
 from pipeline.graph import read_stages
 from pipeline.operations import ingest, register, verify
+from pipeline.operations.dvc_stage import reproduce
 from pipeline.operations.register import Registered
 from pipeline.project import Project, open_project
 from pipeline.tracking.publish import publish

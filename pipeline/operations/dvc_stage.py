@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,15 +18,21 @@ _TERMINATION_SECONDS = 15
 """From the polite signal to the other one; a trainer saves its state in between."""
 
 
-def reproduce(workspace: Workspace, stage: str, say: Callable[[str], None]) -> None:
-    """Bring *stage* up to date; DVC decides whether it must run.
+def reproduce(
+    workspace: Workspace,
+    stage: str,
+    say: Callable[[str], None],
+    *options: str,
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Bring *stage* up to date; DVC decides whether it must run, unless its *options* say so.
 
     Raises the stage's own DarkroomError, Busy where another run holds it, else CommandError.
     """
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "error.json"
         last: list[str] = []
-        with _child(workspace, stage, report) as child:
+        with _child(workspace, [*options, stage], environ, report) as child:
             for line in _lines(child):
                 say(line)
                 last = [*last, line][-5:]
@@ -35,13 +41,15 @@ def reproduce(workspace: Workspace, stage: str, say: Callable[[str], None]) -> N
 
 
 @contextmanager
-def _child(workspace: Workspace, stage: str, report: Path) -> Iterator[subprocess.Popen[str]]:
+def _child(
+    workspace: Workspace, arguments: list[str], environ: Mapping[str, str], report: Path
+) -> Iterator[subprocess.Popen[str]]:
     """Run dvc in a process group of its own; whatever happens, end that group."""
-    environment = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
+    environment = {k: v for k, v in environ.items() if k != "DVC_ROOT"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     environment["DARKROOM_ERROR_FILE"] = str(report)
     child = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage],
+        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *arguments],
         cwd=workspace.root,
         env=environment,
         stdin=subprocess.DEVNULL,
