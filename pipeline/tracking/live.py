@@ -1,5 +1,6 @@
 """A training shown while it runs, for as long as the store answers."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ from filelock import FileLock
 from mlflow.entities import Metric
 
 from pipeline.errors import DarkroomError, TrainingStopped
+from pipeline.tracking.machine import MACHINE, facts
 from pipeline.tracking.publish import complete, find_or_create_run, log_metrics
 from pipeline.tracking.record import epoch_metrics, starting_record
 from pipeline.tracking.store import FAULTS, Store, connect, reaching
@@ -73,6 +75,8 @@ def open_live_run(
             record = starting_record(workspace, card, origin)
             run = find_or_create_run(client, home, experiment, record)
             complete(client, run, record)
+            about = json.dumps(facts(origin["device"]), sort_keys=True)
+            client.set_tag(run.info.run_id, MACHINE, about)
             if run.info.status != "FINISHED":
                 client.update_run(run.info.run_id, status="RUNNING")  # it goes on
     except DarkroomError as error:

@@ -18,6 +18,11 @@ from pipeline.workspace import Home, Workspace
 
 ARTEFACTS = "darkroom.artefacts"
 """Tag: name → first 16 digits of the SHA-256 of each artefact that the run holds."""
+COMMIT, PATCH = "mlflow.source.git.commit", "code.patch"
+"""Tag; artefact, where there was anything that was not committed."""
+UNTRACKED = "darkroom.untracked"
+"""Tag: names of files under a stage's deps that neither git nor DVC keeps."""
+_NAMED = 10
 
 
 def publish(workspace: Workspace, home: Home, experiment: str, *, final: bool = True) -> str:
@@ -114,14 +119,17 @@ def _held(client: Store, run_id: str, keys: set[str]) -> dict[tuple[str, int], f
 
 def _log_code(client: Store, run: Run, record: RunRecord) -> None:
     """Written once: while the training runs where the store answers, else when it first does."""
-    if record.code is None or "mlflow.source.git.commit" in run.data.tags:
+    if record.code is None or COMMIT in run.data.tags:
         return
     if record.code.patch:
         with tempfile.TemporaryDirectory() as scratch:
-            patch = Path(scratch) / "code.patch"
+            patch = Path(scratch) / PATCH
             patch.write_bytes(record.code.patch)
             client.log_artifact(run.info.run_id, str(patch))
-    client.set_tag(run.info.run_id, "mlflow.source.git.commit", record.code.commit)
+    if record.code.untracked:
+        names = json.dumps(record.code.untracked[:_NAMED], ensure_ascii=False)
+        client.set_tag(run.info.run_id, UNTRACKED, names)
+    client.set_tag(run.info.run_id, COMMIT, record.code.commit)
 
 
 def _log_artefacts(client: Store, run: Run, record: RunRecord) -> None:

@@ -22,6 +22,8 @@ TRAINING_KEY = "darkroom.training_key"
 EXPORT_KEY = "darkroom.export_key"
 WEIGHTS = "darkroom.weights_sha256"
 """Tag: of the torch weights that were exported, on the run and on the registered version."""
+PRECISION, COMPILED = "darkroom.precision", "darkroom.compiled"
+"""Tags: what `auto` came to on the machine that trained."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def starting_record(
         dataset=_dataset(workspace, splits, source),
         code=code_state(workspace.root),
         params=_training_params(card, origin, splits, source),
+        tags=_choices(origin),
     )
 
 
@@ -105,7 +108,7 @@ def _read_record(workspace: Workspace, final: bool) -> RunRecord:
     params = _training_params(trained, origin, splits, source)
     metrics = _epoch_metrics(workspace.trained / "epochs.csv")
     metrics.append(("best_epoch", 0, float(trained["best_epoch"])))
-    tags: dict[str, str] = {}
+    tags = _choices(origin)
 
     exported = _export_card(workspace)
     if exported:
@@ -178,6 +181,11 @@ def _training_params(
         "num_classes": str(len(card["classes"])),
         "num_parameters": str(card["num_parameters"]),
     }
+
+
+def _choices(origin: Mapping[str, Any]) -> dict[str, str]:
+    chosen = {PRECISION: origin.get("precision"), COMPILED: origin.get("compiled")}
+    return {tag: str(value).lower() for tag, value in chosen.items() if value is not None}
 
 
 def _dataset(workspace: Workspace, splits: Splits, source: str) -> DatasetRecord:
