@@ -22,6 +22,7 @@ VERBS = {
     "tune": ("pipeline.cli.tune", "Try hyperparameters over the ranges of params.yaml"),
     "publish": ("pipeline.cli.models", "Complete this workspace's run in MLflow from its files"),
     "register": ("pipeline.cli.models", "Open the test split; register the model if it is new"),
+    "reproduce": ("pipeline.cli.reproduce", "VERSION: make it again; does the same come out?"),
     "classify": ("pipeline.cli.inference", "Classify what is new in the inbox by the champion"),
     "serve": ("pipeline.cli.serving", "Check a registered model and answer over HTTP by it"),
     "weights": ("pipeline.cli.weights", "use models:/NAME/VERSION: start from a registered model"),
