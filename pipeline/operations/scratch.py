@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ def scratch_of(workspace: Workspace, home: Home, recording: Recording) -> Iterat
         edited = _unlike_the_lock(scratch, recording)
         _link_dataset(workspace, scratch)
         set_values(scratch.params, _settled(scratch, home, recording))
-        (folder / "home").mkdir()
+        for name in ("home", "tmp"):
+            (folder / name).mkdir()
         yield Scratch(scratch, _environment(folder, scratch, recording), edited)
     finally:
         with _undisturbed():
@@ -200,6 +202,7 @@ def _environment(folder: Path, scratch: Workspace, recording: Recording) -> dict
     paths = [str(scratch.root), *filter(None, [kept.get("PYTHONPATH")])]
     kept |= {
         "DARKROOM_HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "tmp"),
         "DVC_SITE_CACHE_DIR": str(folder / "dvc"),
         "DVC_NO_ANALYTICS": "true",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}",
@@ -214,6 +217,9 @@ def _environment(folder: Path, scratch: Workspace, recording: Recording) -> dict
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Let an impatient second Ctrl-C not leave half of it behind."""
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield
+        return
     before = {
         number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
     }

@@ -1,5 +1,6 @@
 """`darkroom reproduce`: a registered version is trained anew from its record, to the same bytes."""
 
+import os
 import re
 import signal
 import subprocess
@@ -115,8 +116,7 @@ def test_ctrl_c_in_the_middle_of_training_leaves_nothing(trained, tmp_path):
     child = processes.start(finished, log, "pipeline.cli", "reproduce", "1", env=env)
     processes.wait_until(lambda: "model small_cnn" in log.read_text(), log)
     (tree,) = temporary.glob("darkroom-reproduce-*/tree")
-    child.send_signal(signal.SIGINT)
-    child.send_signal(signal.SIGINT)
+    os.killpg(child.pid, signal.SIGINT)
     assert child.wait(60) == 1
     assert log.read_text().endswith("darkroom: interrupted\n")
     assert processes.gone_within(World(tree), 10)
