@@ -164,6 +164,17 @@ def test_a_version_of_an_older_darkroom_is_served_by_its_own_code(project, tmp_p
         assert "row 0: not_an_image" in server.ask(body(b"no image"))[1]
 
 
+@pytest.mark.full
+def test_what_cannot_be_served_is_a_named_error_before_any_server_starts(project, tmp_path):
+    forked = project.fork(tmp_path / "project")
+    done = forked.run("darkroom", "serve", "nobody", ok=False)
+    assert done.returncode == 1 and "holds no models:/brightness@nobody" in done.stderr
+    forked.set(**{"serving.variant": "int8"})
+    done = forked.run("darkroom", "serve", "2", ok=False)
+    assert done.returncode == 1 and "no variant int8" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.fixture(scope="module")
 def plain(project: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Another project with the same registry: no copy of a model has been fetched here."""
