@@ -107,8 +107,20 @@ def test_of_many_suspects_some_are_shown_and_all_are_counted():
 
 
 def test_of_many_classes_the_worst_are_listed():
-    shown = page(evaluation(*(f"class {c:04d}" for c in range(300)), n=600))
-    assert "… and 100 more, in figures.json" in shown.words
+    shown = evaluation("cat", "dog")
+    known = shown.main.classes["cat"]
+    classes = {f"class {c}": known | {"recall": c / 300} for c in range(300)}
+    many = page(replace(shown, assessed={"fp32": replace(shown.main, classes=classes)}))
+    assert "class 199" in many.words
+    assert "class 200" not in many.words
+    assert "… and 100 more, in figures.json" in many.words
+
+
+def test_a_class_without_images_or_never_called_so_has_dashes():
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1]])
+    main = assess(Measured(probabilities, np.array([0, 1])), ("cat", "dog", "owl"), {})
+    shown = page(replace(evaluation("cat", "dog"), assessed={"fp32": main}))
+    assert shown.words.count("–") >= 7  # dog has no precision, owl nothing at all
 
 
 def test_a_model_without_a_mistake_or_suspect_is_said_to_have_none():
