@@ -25,8 +25,8 @@ CARD: dict[str, Any] = {
 }
 
 
-def graph() -> bytes:
-    """Return ONNX: the mean of the pixels is the embedding; its distance to 127.5 decides."""
+def graph(threshold: float = 127.5, slope: float = 0.02) -> bytes:
+    """Return ONNX: the mean of the pixels is the embedding; its distance to *threshold* decides."""
     nodes = [
         helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["floats", "axes"], ["mean"], keepdims=0),
@@ -37,8 +37,8 @@ def graph() -> bytes:
     constants = {
         "axes": np.array([1, 2, 3], np.int64),
         "one": np.array([1], np.int64),
-        "weight": np.array([[-0.02, 0.02]], np.float32),
-        "bias": np.array([2.55, -2.55], np.float32),
+        "weight": np.array([[-slope, slope]], np.float32),
+        "bias": np.array([slope * threshold, -slope * threshold], np.float32),
     }
     made = helper.make_graph(
         nodes,

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from brightness import CARD, graph, seal_brightness
+from brightness import CARD, graph, png, seal_brightness
 
 from pipeline import serving
 from pipeline.export.artefact import seal
@@ -25,11 +25,12 @@ def register_brightness(client: Store, home: Home, name: str, *, older: bool = F
         digest = seal_older(folder) if older else seal_brightness(folder)
         experiment = experiment_id(client, home, name)
         run_id = client.create_run(experiment).info.run_id
-        uploaded = registry.upload(client, experiment, run_id, name, folder)
+        uploaded = registry.upload(client, experiment, run_id, name, folder, png(200))
     tags = {"darkroom.serving_digest": digest, "test_use": "1"}
     tags |= {} if older else uploaded.tags
-    metrics = {"test.accuracy": 0.75}
-    return registry.create_version(client, run_id, uploaded.model_id, name, tags, metrics)
+    made = registry.create_version(client, run_id, uploaded.model_id, name, tags, "# A card")
+    registry.show_figures(client, made, {"test.accuracy": 0.75})
+    return made
 
 
 def seal_older(folder: Path) -> str:

@@ -4,8 +4,13 @@ import os
 import sys
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.cli.here import project_here, say
+
+_WIDE = 300
 
 
 @click.command()
@@ -19,11 +24,47 @@ def publish() -> None:
 
 @click.command()
 def register() -> None:
-    """Open the test split; register the model if it is new; make it champion if it is better."""
+    """Open the test split; register the model if it is new; champion if it passes its gates."""
     from pipeline.operations.register import run
 
     project = project_here()
     run(project.workspace, project.home, project.params, say)
+
+
+@click.command()
+@click.argument("version", type=click.IntRange(min=1))
+def promote(version: int) -> None:
+    """Make VERSION, a number, the champion; it must have passed its gates."""
+    from pipeline.operations.promote import promote as run
+
+    project = project_here()
+    run(project.home, project.params, version, say)
+
+
+@click.command()
+def rollback() -> None:
+    """Make the previous champion champion again."""
+    from pipeline.operations.promote import rollback as run
+
+    project = project_here()
+    run(project.home, project.params, say)
+
+
+@click.command()
+def models() -> None:
+    """Show the registered versions: which serves, what the test images said, what failed."""
+    from pipeline.operations.models import run
+
+    project = project_here()
+    listed = run(project.home, project.params)
+    table = Table(
+        "version", "aliases", "registered", "test accuracy", "verdict", "dataset", "digest"
+    )
+    for row in listed:
+        cells = (str(row.number), ", ".join(row.aliases), row.registered, row.accuracy)
+        table.add_row(*map(Text, (*cells, row.verdict, row.dataset, row.digest)))
+    # Elsewhere than on a terminal a table is as wide as its words
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """All that is said of a model's answers on one set of labelled images: the same for validation,
 where `evaluate` looks, and for test, where `register` does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipeline.metrics import (
 
 Column = Sequence[float | None] | Sequence[str | None]
 """What is known of each image besides: numbers are sliced by quarters, words by value."""
+LESS_IS_BETTER = LOWER_IS_BETTER | {"latency_p99_ms", "mean_set_size", "abstained"}
 _SEED = 0
 """Of the bootstrap: equal answers have equal intervals."""
 
@@ -80,6 +81,16 @@ def _shares(found: ClassFigures, called: int) -> dict[str, Interval]:
         name: accuracy_interval(share, n)
         for name, (share, n) in shares.items()
         if share is not None
+    }
+
+
+def worst(variants: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The worst value of each figure over a model's variants; one that any lacks is left out."""
+    every = list(variants)
+    names = [name for name in every[0] if all(name in figures for figures in every)]
+    return {
+        name: (max if name in LESS_IS_BETTER else min)(figures[name] for figures in every)
+        for name in names
     }
 
 

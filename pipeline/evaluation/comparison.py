@@ -167,9 +167,10 @@ def describe(comparison: Comparison) -> str:
     if c.same:
         return f"not worse: the same answers as the champion's on {c.images} images{left_out}"
     shows = "no difference" if d.smallest is None else f"{d.smallest:.4f} or more"
+    is_up = (d.value >= 0) != (c.metric in LOWER_IS_BETTER)
     return (
-        f"{c.verdict}: {c.metric} {'lower' if c.metric in LOWER_IS_BETTER else 'higher'} by "
-        f"{d.value:+.4f} (95% {d.interval[0]:+.4f} to {d.interval[1]:+.4f}) on {c.images} images"
+        f"{c.verdict}: {c.metric} {'higher' if is_up else 'lower'} by {abs(d.value):.4f} "
+        f"(95% {d.interval[0]:+.4f} to {d.interval[1]:+.4f}, + is better) on {c.images} images"
         f"{left_out}; right alone: challenger {c.only_challenger}, champion {c.only_champion}, "
         f"McNemar p {c.p_value:.3g}; at alpha {c.alpha:.2g} this test set shows {shows}"
     )

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pipeline.evaluation.assess import LESS_IS_BETTER
 from pipeline.evaluation.comparison import Comparison, Verdict
-from pipeline.metrics import LOWER_IS_BETTER
 from pipeline.params import ChampionGate, GateParams
 
-_LESS_IS_BETTER = LOWER_IS_BETTER | {"latency_p99_ms", "mean_set_size", "abstained"}
+CHAMPION = "champion"
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ def judge_gates(
     rows = []
     for name in GateParams.model_fields:
         bounds = getattr(gate, name)
-        if name == "champion" or bounds is None:
+        if name == CHAMPION or bounds is None:
             continue
         value = figures.get(name)
-        at_most = name in _LESS_IS_BETTER
+        at_most = name in LESS_IS_BETTER
         bound = bounds.max if at_most else bounds.min
         passed = value is not None and (value <= bound if at_most else value >= bound)
         word = "passed" if passed else "not measured" if value is None else "failed"
@@ -51,47 +51,31 @@ def promoted(rows: Iterable[GateRow]) -> bool:
     return all(row.passed for row in rows)
 
 
-def worst(variants: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """The worst value of each figure over a model's variants; one that any lacks is left out."""
-    every = list(variants)
-    names = [name for name in every[0] if all(name in figures for figures in every)]
-    return {
-        name: (max if name in _LESS_IS_BETTER else min)(figures[name] for figures in every)
-        for name in names
-    }
-
-
 def _champion_row(gate: ChampionGate, comparison: Comparison | None) -> GateRow:
     if comparison is None:
-        return GateRow("champion", None, None, True, "no champion")
+        return GateRow(CHAMPION, None, None, True, "no champion")
     enough = {Verdict.BETTER}
     if gate.promote_if == "not_worse":
         enough.add(Verdict.NOT_WORSE)
     return GateRow(
-        name="champion",
+        name=CHAMPION,
         value=comparison.difference.value if comparison.difference else None,
-        bound=-gate.margin if gate.promote_if == "not_worse" else 0.0,
+        bound=0.0 - gate.margin if gate.promote_if == "not_worse" else 0.0,
         passed=comparison.verdict in enough,
         verdict=str(comparison.verdict),
     )
 
 
-@dataclass(frozen=True)
-class Judgement:
-    promoted: bool
-    reason: str
+def describe_row(row: GateRow) -> str:
+    """A few words for a table or an error: `worst_class_recall 0.5000, at least 0.8000: failed`."""
+    if row.name == CHAMPION:
+        return f"{row.name}: {row.verdict}"
+    value = "-" if row.value is None else f"{row.value:.4f}"
+    return f"{row.name} {value}, {bound_words(row)}: {row.verdict}"
 
 
-def judge(challenger: dict[str, float], champion: dict[str, float] | None) -> Judgement:
-    """Compare figures measured on the same test images: accuracy first, log loss among equals."""
-    if champion is None:
-        return Judgement(True, "there was no champion")
-    ours, theirs = challenger["accuracy"], champion["accuracy"]
-    if ours != theirs:
-        word = "above" if ours > theirs else "below"
-        return Judgement(ours > theirs, f"accuracy {ours:.4f}, {word} the champion's {theirs:.4f}")
-    ours, theirs = challenger["log_loss"], champion["log_loss"]
-    word = "below" if ours < theirs else "not below"
-    return Judgement(
-        ours < theirs, f"equal accuracy; log loss {ours:.4f}, {word} the champion's {theirs:.4f}"
-    )
+def bound_words(row: GateRow) -> str:
+    """`at least 0.8000`, or `at most 50.0000`; of champion by what it may be worse."""
+    if row.bound is None:
+        return ""
+    return f"at {'most' if row.name in LESS_IS_BETTER else 'least'} {row.bound:.4f}"

@@ -1,37 +1,39 @@
 """models/serving → a version in the registry: opens the test split, judges, moves aliases.
 
 A repeat for the same serving digest opens nothing: it reads what the version's tags recorded,
-and finishes what a crash may have left undone.
+and finishes what a crash may have left undone. The order of the writes makes that possible: the
+model is uploaded; the version comes into being in one step, with its verdict, tags and card; then
+the figures, @challenger, @champion. Whatever is missing can be made from the tags.
 """
 
+import json
 import os
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from pipeline.cards import read_card
+from pipeline.data.cache import read_image
 from pipeline.data.splits import Splits, read_splits
-from pipeline.errors import ArtefactError, ProjectError, RegistryError
-from pipeline.evaluation.gate import judge
-from pipeline.evaluation.measure import Measured, measure
-from pipeline.export.artefact import SealedClassifier, check_digest, open_artefact
+from pipeline.errors import ProjectError, RegistryError
+from pipeline.evaluation.judging import verdict
+from pipeline.evaluation.model_card import model_card, shortened
+from pipeline.export.artefact import check_digest, open_artefact
 from pipeline.graph import dataset_version, stage_key, training_key
-from pipeline.metrics import accuracy_interval, summary
+from pipeline.operations.lock import registry_lock
+from pipeline.operations.opening import Champion, Opened, open_champion, open_test, origin_of
 from pipeline.params import Params
-from pipeline.tracking import registry
-from pipeline.tracking.loading import open_version
+from pipeline.tracking import aliases, registry
+from pipeline.tracking.aliases import GATE, PROMOTED
 from pipeline.tracking.publish import publish
 from pipeline.tracking.record import WEIGHTS
 from pipeline.tracking.registry import Version
 from pipeline.tracking.store import Store, connect, experiment_id, reaching
 from pipeline.workspace import Home, Workspace
 
-_LOCK_SECONDS = 30
+_VARIANTS = "test.variants"
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Registered:
     name: str
     number: int
     new: bool
-    champion: int
-    """Number of the version that serves now."""
+    champion: int | None
+    """Number of the version that serves now; None where none has passed its gates."""
     accuracy: float
     interval: tuple[float, float]
     """Of the accuracy, 95%."""
@@ -58,7 +60,7 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
     name = params.model_name
     with (
         reaching(home, os.environ),
-        FileLock(home.private / "register.lock", timeout=_LOCK_SECONDS),
+        registry_lock(home),
         tempfile.TemporaryDirectory() as scratch,
     ):
         serving = Path(scratch) / "serving"  # what is measured is what is registered
@@ -70,9 +72,11 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
         new = version is None
         if version is None:
             version = _register(client, workspace, home, params, serving, digest, known)
-        registry.settle(client, version, _has_earned(client, version))
+        registry.show_figures(client, version, _shown(version.tags))
+        aliases.settle(client, version, _has_earned(client, version))
         _refill(client, version)
-        registered = _read(version, new, registry.champion(client, name).number)
+        present = registry.by_alias(client, name, registry.CHAMPION)
+        registered = _read(version, new, present.number if present else None)
     say(_describe(registered))
     return registered
 
@@ -88,76 +92,68 @@ def _register(
 ) -> Version:
     """Upload the artefact, then open the test split, then record what it showed as a version."""
     name = params.model_name
-    challenger = open_artefact(serving, digest)
     present = registry.by_alias(client, name, registry.CHAMPION)
-    champion = _open_champion(home, present) if present else None
-    if present and champion:
-        _refuse_other_classes(present, champion, challenger)
+    champion = open_champion(client, home, present) if present else None
+    if champion:
+        _refuse_other_classes(champion, open_artefact(serving, digest).classes)
     run_id = publish(workspace, home, name)
-    uploaded = registry.upload(client, experiment_id(client, home, name), run_id, name, serving)
     splits = read_splits(workspace.splits)
+    experiment = experiment_id(client, home, name)
+    registry.sweep(client, experiment, run_id, name)
+    example = read_image(workspace.images, splits.of("validation")[0])
+    uploaded = registry.upload(client, experiment, run_id, name, serving, example)
+    use = _uses(known, splits) + 1
+    opened = open_test(workspace, params, splits, serving, digest, champion, use)
+    identities = _identities(client, workspace, run_id, digest)
+    hashes = {key.removeprefix("darkroom."): value for key, value in identities.items()}
+    origin = origin_of(workspace, params, splits, serving, champion, use, hashes)
+    card = model_card(origin, opened.judgement)
+    client.log_text(run_id, card, "test/model_card.md")
+    client.log_dict(run_id, opened.judgement.as_json(), "test/judgement.json")
     tags = {
-        "darkroom.serving_digest": digest,
+        **identities,
         **uploaded.tags,
-        **_identities(workspace),
         "darkroom.split": _split_identity(splits),
-        "test_use": str(_uses(known, splits) + 1),
+        "test_use": str(use),
+        **_findings(opened),
+        **(_compared(champion, opened) if champion else {}),
     }
-
-    def on_test(classifier: SealedClassifier) -> Measured:
-        rows = splits.of("test")
-        return measure(classifier, workspace.images, rows, params.evaluate.batch_size)
-
-    ours = on_test(challenger)
-    theirs = on_test(champion) if champion else None
-    figures = summary(ours.probabilities, ours.labels)
-    tags |= _findings(figures, len(ours.labels))
-    if present and theirs:
-        their_figures = summary(theirs.probabilities, theirs.labels)
-        tags |= _verdict(figures, their_figures)
-        tags["champion.version"] = str(present.number)
-        tags["champion.test.accuracy"] = repr(their_figures["accuracy"])
-        if present.tags.get("darkroom.split") != _split_identity(splits):
-            tags["darkroom.verdict"] += "; it was split otherwise, and may know some of the images"
-    else:
-        tags |= _verdict(figures, None)
-    commonest = max(Counter(ours.labels.tolist()).values()) / len(ours.labels)
-    if float(tags["test.accuracy_low"]) <= commonest:
-        tags["darkroom.verdict"] += (
-            f"; BEWARE: not surely better than always naming the commonest class ({commonest:.4f})"
-        )
-    metrics = {f"test.{key}": value for key, value in figures.items()}
-    return registry.create_version(client, run_id, uploaded.model_id, name, tags, metrics)
+    return registry.create_version(client, run_id, uploaded.model_id, name, tags, shortened(card))
 
 
-def _open_champion(home: Home, present: Version) -> SealedClassifier:
-    try:
-        return open_version(home, present)
-    except (ArtefactError, RegistryError) as error:
-        raise RegistryError(
-            f"the champion, {present.name} version {present.number}, cannot be measured beside it",
-            error.what,
-            *error.where[:1],
-            mend="in MLflow, take the alias champion from that version, or delete it",
-        ) from None
-
-
-def _findings(figures: dict[str, float], images: int) -> dict[str, str]:
-    low, high = accuracy_interval(figures["accuracy"], images)
+def _findings(opened: Opened) -> dict[str, str]:
+    """What the test images have shown, as tags: all that a repeat reads."""
+    judgement = opened.judgement
     return {
-        "test.images": str(images),
-        **{f"test.{key}": repr(value) for key, value in figures.items()},
-        "test.accuracy_low": repr(low),
-        "test.accuracy_high": repr(high),
+        GATE: json.dumps([asdict(row) for row in judgement.gates]),
+        PROMOTED: str(judgement.promoted).lower(),
+        "darkroom.verdict": verdict(judgement),
+        "test.images": str(judgement.images),
+        **{f"test.{key}": repr(value) for key, value in judgement.figures.items()},
+        **{f"test.{key}_low": repr(low) for key, (low, _) in judgement.intervals.items()},
+        **{f"test.{key}_high": repr(high) for key, (_, high) in judgement.intervals.items()},
+        _VARIANTS: json.dumps({name: each.figures for name, each in judgement.assessed.items()}),
     }
 
 
-def _verdict(figures: dict[str, float], champion: dict[str, float] | None) -> dict[str, str]:
-    verdict = judge(figures, champion)
+def _compared(champion: Champion, opened: Opened) -> dict[str, str]:
     return {
-        "darkroom.promoted": str(verdict.promoted).lower(),
-        "darkroom.verdict": verdict.reason,
+        "champion.version": str(champion.version.number),
+        "champion.test.accuracy": repr(opened.champion_accuracy),
+        "champion.left_out": str(opened.left_out),
     }
+
+
+def _shown(tags: Mapping[str, str]) -> dict[str, float]:
+    """The test.* figures of a version for MLflow's comparisons, each variant's under its name."""
+    figures = {
+        key: float(value)
+        for key, value in tags.items()
+        if key.startswith("test.") and key != _VARIANTS
+    }
+    for variant, of_variant in json.loads(tags.get(_VARIANTS, "{}")).items():
+        figures |= {f"test.{variant}.{key}": float(value) for key, value in of_variant.items()}
+    return figures
 
 
 def _has_earned(client: Store, version: Version) -> bool:
@@ -169,14 +165,14 @@ def _has_earned(client: Store, version: Version) -> bool:
     present = registry.by_alias(client, version.name, registry.CHAMPION)
     compared = version.tags.get("champion.version")
     same = compared == (str(present.number) if present else None)
-    return same and version.tags["darkroom.promoted"] == "true"
+    return same and aliases.passed(version)
 
 
 def _refill(client: Store, version: Version) -> None:
     """Where somebody took the champion away, a version that was promoted once may serve again."""
     vacant = registry.by_alias(client, version.name, registry.CHAMPION) is None
-    if vacant and version.tags["darkroom.promoted"] == "true":
-        registry.promote(client, version)
+    if vacant and aliases.passed(version):
+        aliases.promote(client, version)
 
 
 def _refuse_stale(workspace: Workspace, home: Home, params: Params) -> None:
@@ -195,13 +191,20 @@ def _refuse_stale(workspace: Workspace, home: Home, params: Params) -> None:
             )
 
 
-def _identities(workspace: Workspace) -> dict[str, str]:
+def _identities(client: Store, workspace: Workspace, run_id: str, digest: str) -> dict[str, str]:
     exported = read_card(workspace.export_report / "card.json")
+    of_run = client.get_run(run_id).data.tags
+    taken = {
+        "darkroom.git_commit": of_run.get("mlflow.source.git.commit"),
+        "darkroom.dvc_experiment": of_run.get("darkroom.dvc_experiment"),
+    }
     return {
+        "darkroom.serving_digest": digest,
+        "darkroom.dataset": dataset_version(workspace),
         "darkroom.training_key": read_card(workspace.training_report / "card.json")["training_key"],
         "darkroom.export_key": exported["export_key"],
         WEIGHTS: exported["weights_sha256"],
-        "darkroom.dataset": dataset_version(workspace),
+        **{key: value for key, value in taken.items() if value},
     }
 
 
@@ -215,19 +218,18 @@ def _uses(known: list[Version], splits: Splits) -> int:
     return max((int(tags.get("test_use", 0)) for tags in same), default=0)
 
 
-def _refuse_other_classes(
-    serving: Version, champion: SealedClassifier, challenger: SealedClassifier
-) -> None:
-    if champion.classes != challenger.classes:
+def _refuse_other_classes(champion: Champion, classes: tuple[str, ...]) -> None:
+    serving, theirs = champion.version, next(iter(champion.variants.values())).classes
+    if theirs != classes:
         raise RegistryError(
             f"the champion of {serving.name} (version {serving.number}) has other classes",
-            f"champion: {', '.join(champion.classes)}"[:200],
-            f"this model: {', '.join(challenger.classes)}"[:200],
+            f"champion: {', '.join(theirs)}"[:200],
+            f"this model: {', '.join(classes)}"[:200],
             mend="set registry.model_name in params.yaml to a new name",
         )
 
 
-def _read(version: Version, new: bool, champion: int) -> Registered:
+def _read(version: Version, new: bool, champion: int | None) -> Registered:
     tags = version.tags
     return Registered(
         name=version.name,
@@ -247,5 +249,5 @@ def _describe(registered: Registered) -> str:
         f"{registered.name} version {registered.number} ({'new' if registered.new else 'known'}): "
         f"test accuracy {registered.accuracy:.4f} [{low:.4f}, {high:.4f}] "
         f"on {registered.images} images; {registered.verdict}; "
-        f"champion: version {registered.champion}"
+        f"champion: {f'version {registered.champion}' if registered.champion else 'none'}"
     )

@@ -12,7 +12,7 @@ from pipeline.data.catalogue import Catalogue, read_catalogue
 from pipeline.data.splits import SplitRow, read_splits
 from pipeline.data.thumbnails import Thumbnail
 from pipeline.errors import ArtefactError
-from pipeline.evaluation.assess import Assessment, assess
+from pipeline.evaluation.assess import Assessment, assess, worst
 from pipeline.evaluation.columns import columns_of
 from pipeline.evaluation.concerns import concerns_of
 from pipeline.evaluation.gallery import (
@@ -21,7 +21,6 @@ from pipeline.evaluation.gallery import (
     most_confused_pairs,
     surest_mistakes,
 )
-from pipeline.evaluation.gate import worst
 from pipeline.evaluation.measure import Measured, measure, open_variants
 from pipeline.evaluation.occlusion import occlude, picture
 from pipeline.evaluation.page import Evaluation, write_page

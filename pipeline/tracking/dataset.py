@@ -10,7 +10,7 @@ from pathlib import Path
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from pipeline.data.splits import read_splits
+from pipeline.data.splits import Splits, read_splits
 from pipeline.tracking.store import Store, connect, experiment_id, reaching
 from pipeline.workspace import Home
 
@@ -38,6 +38,18 @@ def dataset_of_run(home: Home, experiment: str, run: str) -> RunDataset | None:
         return RunDataset(str(found.info.run_name), str(digest), _labels(client, found))
 
 
+def known_images(client: Store, run_id: str) -> frozenset[str] | None:
+    """Return the sha256 of the images that the model of this run knows: those of its train split,
+    and of its validation split, on which its epoch was chosen and its thresholds were fitted.
+
+    None where the run does not say.
+    """
+    splits = _splits(client, run_id)
+    if splits is None:
+        return None
+    return frozenset(r.sha256 for r in splits.rows if r.split in ("train", "validation"))
+
+
 def _by_id(client: Store, run: str) -> Run | None:
     if re.fullmatch("[0-9a-f]{32}", run) is None:
         return None
@@ -57,9 +69,14 @@ def _by_name(client: Store, home: Home, experiment: str, name: str) -> Run | Non
 
 
 def _labels(client: Store, run: Run) -> dict[str, str]:
+    splits = _splits(client, run.info.run_id)
+    rows = splits.rows if splits else ()
+    return {row.sha256: row.label for row in rows if row.label is not None}
+
+
+def _splits(client: Store, run_id: str) -> Splits | None:
     folder = Path(_SPLITS).parent.as_posix()
-    if not any(file.path == _SPLITS for file in client.list_artifacts(run.info.run_id, folder)):
-        return {}
+    if not any(file.path == _SPLITS for file in client.list_artifacts(run_id, folder)):
+        return None
     with tempfile.TemporaryDirectory() as scratch:
-        rows = read_splits(Path(client.download_artifacts(run.info.run_id, _SPLITS, scratch))).rows
-        return {row.sha256: row.label for row in rows if row.label is not None}
+        return read_splits(Path(client.download_artifacts(run_id, _SPLITS, scratch)))

@@ -39,14 +39,16 @@ def open_version(
     A copy at home that was damaged is fetched again. Raises ArtefactError where the registry's
     own is not what the tags say, before anything of it is imported; RegistryError without tags.
     """
+    serving = fetch_sealed(home, version)
+    return open_artefact(serving, version.serving_digest, variant=variant, memory=memory)
+
+
+def fetch_sealed(home: Home, version: Version) -> Path:
+    """Return *version*'s sealed model on this disk, checked. Raises as open_version does."""
     _refuse_unstated(version)
-    serving = _fetch_whole(home, version) / SERVING if _states_files(version) else None
-    return open_artefact(
-        serving or _fetch_serving(home, version),
-        version.serving_digest,
-        variant=variant,
-        memory=memory,
-    )
+    if _states_files(version):
+        return _fetch_whole(home, version) / SERVING
+    return _fetch_serving(home, version)
 
 
 def fetch_version(home: Home, version: Version) -> Path:

@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType, Array, Map
@@ -36,8 +37,11 @@ _SIGNATURE = ModelSignature(
 )
 
 
-def package(folder: Path, serving: Path) -> None:
-    """Write the artefact in *serving* into *folder* as MLflow models are, in our own shell."""
+def package(folder: Path, serving: Path, example: bytes | None = None) -> None:
+    """Write the artefact in *serving* into *folder* as MLflow models are, in our own shell.
+
+    *example* is an image file, shown as the model's input example.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example.*")
         mlflow.pyfunc.save_model(
@@ -46,6 +50,7 @@ def package(folder: Path, serving: Path) -> None:
             artifacts={"serving": str(serving)},
             model_config={"variant": "auto"},
             signature=_SIGNATURE,
+            input_example=None if example is None else pd.DataFrame({"image": [example]}),
             pip_requirements=_requirements(),
         )
 

@@ -4,11 +4,12 @@ import hashlib
 import json
 import re
 import tempfile
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflow.entities import LoggedModelOutput
+from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -20,8 +21,6 @@ from pipeline.tracking.store import Store
 
 _NEEDED = {"training/model.safetensors", "training/card.json"}
 CHAMPION, CHALLENGER = "champion", "challenger"
-_SETTLED = "darkroom.settled"
-"""Tag: the aliases have been moved; a person may have moved them since."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,8 @@ class Version:
     number: int
     serving_digest: str
     tags: dict[str, str]
+    created: int = field(default=0, compare=False)
+    """When, in milliseconds since 1970."""
 
     @property
     def uri(self) -> str:
@@ -53,6 +54,12 @@ def by_alias(client: Store, name: str, alias: str) -> Version | None:
         raise
 
 
+def aliases(client: Store, name: str) -> dict[str, int]:
+    """Return where each alias of *name* points."""
+    held = client.get_registered_model(name).aliases
+    return {alias: int(number) for alias, number in held.items()}
+
+
 def champion(client: Store, name: str) -> Version:
     """Return the version that serves; raise RegistryError where there is none."""
     found = by_alias(client, name, CHAMPION)
@@ -60,7 +67,7 @@ def champion(client: Store, name: str) -> Version:
         raise RegistryError(
             f"model {name} has no champion yet",
             "classifying needs a registered version with the alias `champion`",
-            mend="darkroom run, or dvc repro and then darkroom register",
+            mend="darkroom run, or darkroom register; darkroom models says which gates failed",
         )
     return found
 
@@ -135,8 +142,13 @@ class Uploaded:
     """For the version: what its files are."""
 
 
-def upload(client: Store, experiment_id: str, run_id: str, name: str, serving: Path) -> Uploaded:
-    """Store the artefact in *serving*, a folder of that name, as a model."""
+def upload(
+    client: Store, experiment_id: str, run_id: str, name: str, serving: Path, example: bytes
+) -> Uploaded:
+    """Store the artefact in *serving*, a folder of that name, as a model.
+
+    *example* is an image file, shown as the model's input example.
+    """
     model = client.create_logged_model(
         experiment_id,
         name=name.replace(".", "-"),  # which MLflow forbids there, though not in the registry
@@ -145,12 +157,23 @@ def upload(client: Store, experiment_id: str, run_id: str, name: str, serving: P
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        package(folder, serving)
+        package(folder, serving, example)
         tags = file_tags(folder)
         client.log_model_artifacts(model.model_id, str(folder))
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return Uploaded(str(model.model_id), tags)
+
+
+def sweep(client: Store, experiment_id: str, run_id: str, name: str) -> None:
+    """Delete what registrations of *run_id* that were cut off have uploaded: models that became no
+    version of *name*."""
+    held = client.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
+    kept = {_model_id(version) for version in held}
+    found = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+    for model in found:
+        if model.model_id not in kept:
+            client.delete_logged_model(model.model_id)
 
 
 def create_version(
@@ -159,36 +182,49 @@ def create_version(
     model_id: str,
     name: str,
     tags: Mapping[str, str],
-    metrics: Mapping[str, float],
+    description: str,
 ) -> Version:
-    """Register an uploaded model as a new version of *name*; no alias points to it yet."""
+    """Register an uploaded model as a new version of *name*, in one step with its tags and its
+    *description*; no alias points to it yet."""
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     created = client.create_model_version(
-        name, source=f"models:/{model_id}", run_id=run_id, tags=dict(tags), model_id=model_id
+        name,
+        source=f"models:/{model_id}",
+        run_id=run_id,
+        tags=dict(tags),
+        description=description,
+        model_id=model_id,
     )
-    for key, value in metrics.items():
-        client.log_metric(run_id, key, value, model_id=model_id)
     return _version(created)
 
 
-def settle(client: Store, version: Version, promoted: bool) -> None:
-    """Move the aliases that *version* has earned, once: what a person moves later stays."""
-    if version.tags.get(_SETTLED) == "true":
+def show_figures(client: Store, version: Version, figures: Mapping[str, float]) -> None:
+    """Log *figures* for the version's run and model, where MLflow compares them; once."""
+    found = client.get_model_version(version.name, str(version.number))
+    model_id = _model_id(found)
+    if not (found.run_id and model_id):
         return
-    client.set_registered_model_alias(version.name, CHALLENGER, str(version.number))
-    if promoted:
-        promote(client, version)
-    client.set_model_version_tag(version.name, str(version.number), _SETTLED, "true")
+    held = {each.key for each in client.get_logged_model(model_id).metrics or ()}
+    now = int(time.time() * 1000)
+    missing = [
+        Metric(key, value, now, 0, model_id=model_id, run_id=found.run_id)
+        for key, value in figures.items()
+        if key not in held
+    ]
+    client.log_batch(found.run_id, metrics=missing)
 
 
-def promote(client: Store, version: Version) -> None:
-    client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
+def _model_id(version: ModelVersion) -> str | None:
+    """MLflow's store keeps it in the source alone."""
+    found = re.fullmatch("models:/([^/]+)", version.source or "")
+    return found[1] if found else None
 
 
 def _version(found: ModelVersion) -> Version:
     tags = dict(found.tags)
-    return Version(found.name, int(found.version), tags.get("darkroom.serving_digest", ""), tags)
+    digest = tags.get("darkroom.serving_digest", "")
+    return Version(found.name, int(found.version), digest, tags, int(found.creation_timestamp or 0))

@@ -1,10 +1,10 @@
 """The test split is opened once for each model, and what it showed is the registry's."""
 
 import pytest
-from brightness import seal_brightness
+from brightness import png, seal_brightness
 from mlflow import MlflowClient
 
-from pipeline.tracking import registry
+from pipeline.tracking import aliases, registry
 from pipeline.tracking.store import connect, experiment_id
 
 
@@ -80,10 +80,10 @@ def test_a_champion_with_other_classes_is_a_named_error(finished, tmp_path):
     digest = seal_brightness(tmp_path / "serving")
     experiment = experiment_id(client, finished.home, "other")
     run = client.create_run(experiment).info.run_id
-    uploaded = registry.upload(client, experiment, run, "other", tmp_path / "serving")
+    uploaded = registry.upload(client, experiment, run, "other", tmp_path / "serving", png(200))
     tags = {"darkroom.serving_digest": digest, "darkroom.promoted": "true"} | uploaded.tags
-    made = registry.create_version(client, run, uploaded.model_id, "other", tags, {})
-    registry.promote(client, made)
+    made = registry.create_version(client, run, uploaded.model_id, "other", tags, "")
+    aliases.promote(client, made)
 
     finished.set(**{"registry.model_name": "other"})
     done = finished.run("darkroom", "register", ok=False)

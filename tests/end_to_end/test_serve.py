@@ -24,7 +24,7 @@ from processes import start, wait_until
 from versions import register_brightness, stored_model
 from worlds import ROOT, World, environment, make_world
 
-from pipeline.tracking import registry
+from pipeline.tracking import aliases, registry
 from pipeline.tracking.store import connect
 
 NAME = "brightness"
@@ -37,7 +37,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> World:
     made = make_world(tmp_path_factory.mktemp("serve") / "project")
     made.set(**{"registry.model_name": NAME})
     client = connect(made.home, {})
-    registry.promote(client, register_brightness(client, made.home, NAME))
+    aliases.promote(client, register_brightness(client, made.home, NAME))
     register_brightness(client, made.home, NAME, older=True)
     return made
 

@@ -176,6 +176,6 @@ def test_a_model_worse_by_the_whole_margin_seldom_passes_as_not_worse():
 
 def test_the_line_for_the_card_says_what_was_found_and_what_could_have_been():
     told = describe(compared(800, 60, 30, 110))
-    assert told.startswith("better: accuracy higher by +0.0300 (95% +0.0")
+    assert told.startswith("better: accuracy higher by 0.0300 (95% +0.0")
     assert "on 1000 images; right alone: challenger 60, champion 30" in told
     assert "at alpha 0.05 this test set shows 0.0" in told

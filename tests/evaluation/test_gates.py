@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from pipeline.evaluation.assess import worst
 from pipeline.evaluation.comparison import Comparison, Difference, Verdict
-from pipeline.evaluation.gate import GateRow, judge_gates, promoted, worst
+from pipeline.evaluation.gate import GateRow, judge_gates, promoted
 from pipeline.metrics import figures
 from pipeline.params import ChampionGate, GateParams
 

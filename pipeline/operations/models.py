@@ -1,0 +1,75 @@
+"""The registered versions of this project's model, for a table."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.errors import RegistryError
+from pipeline.params import Params
+from pipeline.tracking import aliases, registry
+from pipeline.tracking.registry import Version
+from pipeline.tracking.store import connect, reaching
+from pipeline.workspace import Home
+
+
+@dataclass(frozen=True)
+class Listed:
+    number: int
+    aliases: tuple[str, ...]
+    registered: str
+    """When, to the minute, UTC."""
+    accuracy: str
+    """On the test images, with its 95% interval."""
+    verdict: str
+    dataset: str
+    digest: str
+
+
+def run(home: Home, params: Params) -> list[Listed]:
+    """Return all versions, the newest first; raise RegistryError where there is none."""
+    client, name = connect(home, os.environ), params.model_name
+    with reaching(home, os.environ):
+        versions = registry.versions(client, name)
+        if not versions:
+            raise RegistryError(
+                f"there is no version of {name} yet", mend="darkroom run, or darkroom register"
+            )
+        held = registry.aliases(client, name)
+    return [
+        _listed(version, tuple(sorted(a for a, n in held.items() if n == version.number)))
+        for version in reversed(versions)
+    ]
+
+
+def _listed(version: Version, names: tuple[str, ...]) -> Listed:
+    tags = version.tags
+    when = datetime.fromtimestamp(version.created / 1000, UTC)
+    return Listed(
+        number=version.number,
+        aliases=names,
+        registered=when.strftime("%Y-%m-%d %H:%M"),
+        accuracy=_accuracy(tags),
+        verdict=_verdict(version),
+        dataset=tags.get("darkroom.dataset", "-")[:8],
+        digest=version.serving_digest[:12] or "-",
+    )
+
+
+def _accuracy(tags: dict[str, str]) -> str:
+    try:
+        found = [float(tags[f"test.accuracy{end}"]) for end in ("", "_low", "_high")]
+    except (KeyError, ValueError):
+        return "-"
+    return "{:.4f} ({:.4f} to {:.4f})".format(*found)
+
+
+def _verdict(version: Version) -> str:
+    """In a few words: what it failed at, or how it stood against the champion of its day."""
+    rows = aliases.gates_of(version)
+    if not rows:
+        return str(version.tags.get("darkroom.verdict", "-"))[:60]
+    champion = next((r["verdict"] for r in rows if r["name"] == "champion"), "")
+    failed = [r["name"] for r in rows if not r["passed"] and r["name"] != "champion"]
+    if failed:
+        return f"not promoted: {', '.join(failed)}; {champion}"
+    return f"{'promoted' if aliases.passed(version) else 'not promoted'}: {champion}"

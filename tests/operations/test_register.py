@@ -1,0 +1,249 @@
+"""Only what has earned it serves, on test images that were opened once for each model."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from registrations import (
+    ALWAYS_DARK,
+    BACKWARDS,
+    DARK,
+    LIGHT,
+    MEDIOCRE,
+    RIGHT,
+    Project,
+    make_project,
+)
+
+from pipeline.data.splits import Splits, read_splits, write_splits
+from pipeline.errors import ArtefactError, RegistryError
+from pipeline.operations import models
+from pipeline.operations.promote import promote, rollback
+from pipeline.workspace import Home
+
+
+@pytest.fixture(autouse=True)
+def _no_other_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return Home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def client(home: Home) -> MlflowClient:
+    uri = f"sqlite:///{home.mlflow_database}"
+    return MlflowClient(uri, uri)
+
+
+@pytest.fixture
+def project(tmp_path: Path, home: Home, request: pytest.FixtureRequest) -> Project:
+    """In which no light image may be sacrificed to the dark ones."""
+    name = re.sub(r"\W+", "-", request.node.name)
+    return make_project(tmp_path / "project", home, name, {"worst_class_recall": {"min": 0.5}})
+
+
+@pytest.fixture
+def register(project: Project) -> Callable[[float], None]:
+    """Return a function that makes a model of a threshold and registers it."""
+    seeds = iter(range(100))
+
+    def make(threshold: float):
+        project.make(threshold, seed=next(seeds))
+        return project.register()
+
+    return make
+
+
+@pytest.fixture
+def version(client: MlflowClient, project: Project):
+    return lambda number: client.get_model_version(project.params.model_name, str(number))
+
+
+@pytest.fixture
+def serving(client: MlflowClient, project: Project):
+    name = project.params.model_name
+    return lambda: int(client.get_model_version_by_alias(name, "champion").version)
+
+
+def test_of_four_challengers_the_better_one_and_an_equal_one_are_promoted(register, version):
+    """Worse; equal; better on the whole, but wrong in every light image; better."""
+    assert register(MEDIOCRE).champion == 1
+    champions = [register(t).champion for t in (BACKWARDS, MEDIOCRE, ALWAYS_DARK, RIGHT)]
+    assert champions == [1, 3, 3, 5]
+    firsts = [version(number).description.splitlines()[2] for number in range(1, 6)]
+    for first, said in zip(
+        firsts,
+        (
+            "**promoted; there was no champion",
+            "**not promoted; worst_class_recall 0.0000, at least 0.5000: failed; worse: accuracy",
+            "**promoted; not worse: the same answers as the champion's",
+            "**not promoted; worst_class_recall 0.0000, at least 0.5000: failed; better: accuracy",
+            "**promoted; better: accuracy higher by 0.2600",
+        ),
+        strict=True,
+    ):
+        assert first.startswith(said)
+
+
+def test_only_a_better_one_is_promoted_where_better_is_asked_for(project, register):
+    text = project.workspace.params.read_text()
+    project.workspace.params.write_text(text.replace("promote_if: not_worse", "promote_if: better"))
+    assert [register(t).champion for t in (MEDIOCRE, MEDIOCRE, RIGHT)] == [1, 1, 3]
+
+
+def test_what_this_test_set_cannot_tell_is_not_promoted(register, version):
+    """Two dark images of 300 more: that may be chance."""
+    register(MEDIOCRE)
+    told = register(MEDIOCRE + 1)
+    assert told.champion == 1 and "not promoted; cannot tell: accuracy higher by" in told.verdict
+    assert version(2).tags["darkroom.promoted"] == "false"
+
+
+def test_a_first_model_that_fails_a_gate_leaves_no_champion(register):
+    told = register(ALWAYS_DARK)
+    assert told.champion is None and told.verdict.startswith("not promoted; worst_class_recall")
+
+
+def test_what_the_test_images_showed_is_on_the_version_its_run_and_its_model(
+    client, register, version
+):
+    register(MEDIOCRE)
+    told = register(RIGHT)
+    found = version(told.number)
+    tags = found.tags
+    assert tags["test.accuracy"] == "1.0" and 0.98 < float(tags["test.accuracy_low"]) < 1
+    assert float(tags["test.accuracy_high"]) == pytest.approx(1)
+    assert tags["test.images"] == str(DARK + LIGHT) and tags["test_use"] == "2"
+    assert tags["champion.version"] == "1" and tags["champion.left_out"] == "0"
+    assert tags["darkroom.dataset"] == "0123456789abcdef.dir"
+    rows = {row["name"]: row for row in json.loads(tags["darkroom.gate"])}
+    assert rows["worst_class_recall"]["passed"] and rows["champion"]["verdict"] == "better"
+    model = client.get_logged_model(found.source.removeprefix("models:/"))
+    shown = {metric.key: metric.value for metric in model.metrics}
+    assert shown["test.accuracy"] == shown["test.fp32.accuracy"] == 1
+    assert client.get_run(found.run_id).data.metrics["test.worst_class_recall"] == 1
+    held = {item.path for item in client.list_artifacts(found.run_id, "test")}
+    assert held == {"test/model_card.md", "test/judgement.json"}
+
+
+def test_no_tag_is_longer_than_a_store_holds(register, version):
+    register(MEDIOCRE)
+    found = version(register(RIGHT).number)
+    assert max(map(len, found.tags.values())) <= 5000 and len(found.description) <= 5000
+
+
+def test_images_that_the_champion_knows_are_left_out_and_counted(project, register, version):
+    """A hundred of today's test images were its training and validation images."""
+    whole = read_splits(project.workspace.splits)
+    taken = {row.sha256 for row in whole.of("test")[:100]}
+
+    def earlier(number: int, row):
+        split = ("train", "validation")[number % 2] if row.sha256 in taken else row.split
+        return type(row)(**{**vars(row), "split": split})
+
+    rows = tuple(earlier(number, row) for number, row in enumerate(whole.rows))
+    write_splits(project.workspace.splits, Splits(rows, 0, 0.15, 0.15))
+    register(MEDIOCRE)
+    write_splits(project.workspace.splits, whole)
+    told = register(RIGHT)
+    assert version(told.number).tags["champion.left_out"] == "100"
+    assert "on 200 images; 100 that the champion was trained on are left out" in told.verdict
+    assert told.images == 300, "its own figures are of all of them"
+
+
+def test_a_champion_whose_training_images_nobody_knows_is_not_passed(client, register, version):
+    register(MEDIOCRE)
+    folder = Path(client.get_run(version(1).run_id).info.artifact_uri.removeprefix("file://"))
+    (folder / "data/splits.parquet").unlink()
+    with pytest.raises(RegistryError, match="cannot be measured beside it") as caught:
+        register(RIGHT)
+    assert "splits.parquet" in str(caught.value)
+
+
+def test_a_known_model_is_not_measured_again(project, register):
+    register(MEDIOCRE)
+    for image in project.workspace.images.rglob("*.png"):
+        image.unlink()
+    told = project.register()
+    assert (told.number, told.new) == (1, False)
+
+
+def test_a_gate_of_latency_is_measured(client, tmp_path, home):
+    slow = make_project(tmp_path / "slow", home, "slow", {"latency_p99_ms": {"max": 0.0001}})
+    slow.make(RIGHT)
+    told = slow.register()
+    assert told.champion is None and "latency_p99_ms" in told.verdict
+    assert float(client.get_model_version("slow", "1").tags["test.latency_p99_ms"]) > 0
+
+
+# By a person's word
+
+
+def test_a_version_that_failed_is_not_promoted_and_the_gate_is_named(project, register, serving):
+    for threshold in (MEDIOCRE, ALWAYS_DARK):
+        register(threshold)
+    with pytest.raises(RegistryError, match="version 2 did not pass its gates") as caught:
+        promote(project.home, project.params, 2, print)
+    assert "worst_class_recall 0.0000, at least 0.5000: failed" in str(caught.value)
+    assert serving() == 1
+
+
+def test_rollback_goes_back_and_promote_goes_forth_again(project, register, capsys):
+    for threshold in (MEDIOCRE, RIGHT):
+        register(threshold)
+    name, here = project.params.model_name, (project.home, project.params)
+    rollback(*here, print)
+    with pytest.raises(RegistryError, match="no champion before version 1"):
+        rollback(*here, print)
+    promote(*here, 2, print)
+    promote(*here, 2, print)
+    rollback(*here, print)
+    assert capsys.readouterr().out.splitlines() == [
+        f"{name}: champion: version 1 again; before: version 2",
+        f"{name}: champion: version 2; before: version 1",
+        f"{name} version 2 is the champion already",
+        f"{name}: champion: version 1 again; before: version 2",
+    ]
+
+
+def test_what_does_not_load_is_not_promoted(project, register, serving, client):
+    for threshold in (MEDIOCRE, RIGHT):
+        register(threshold)
+    rollback(project.home, project.params, print)
+    uri = client.get_model_version_download_uri(project.params.model_name, "2")
+    with (Path(uri.removeprefix("file://")) / "artifacts/serving/fp32.onnx").open("ab") as out:
+        out.write(b"\0")
+    shutil.rmtree(project.home.private / "models")
+    with pytest.raises(ArtefactError):
+        promote(project.home, project.params, 2, print)
+    assert serving() == 1
+
+
+@pytest.mark.parametrize("verb", [models.run, lambda *a: rollback(*a, print)])
+def test_a_name_without_versions_is_a_few_lines(project, verb):
+    with pytest.raises(RegistryError, match="yet") as caught:
+        verb(project.home, project.params)
+    assert len(str(caught.value).splitlines()) <= 5
+
+
+def test_the_table_says_who_serves_and_what_failed(project, register):
+    for threshold in (MEDIOCRE, ALWAYS_DARK, RIGHT):
+        register(threshold)
+    listed = models.run(project.home, project.params)
+    assert [each.number for each in listed] == [3, 2, 1]
+    assert listed[0].aliases == ("challenger", "champion") and listed[1].aliases == ()
+    assert listed[0].accuracy == "1.0000 (0.9874 to 1.0000)"
+    assert [each.verdict for each in listed] == [
+        "promoted: better",
+        "not promoted: worst_class_recall; better",
+        "promoted: no champion",
+    ]
