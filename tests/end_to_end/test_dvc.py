@@ -78,6 +78,7 @@ def test_a_temporary_experiment_right_after_the_demo_lands_in_the_one_store(fini
 
 
 @pytest.mark.full
+@pytest.mark.timeout(600)
 def test_a_grid_over_pruning_is_three_runs_in_mlflow_that_agree_with_dvc_on_every_metric(finished):
     names = {f"cut-{share}": share for share in (0.2, 0.4, 0.6)}
     for name, share in names.items():
