@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from playwright.sync_api import sync_playwright
 from worlds import ROOT, World, make_world, write_digits
 
 from pipeline.params import Params, load_params
+
+_CHROMIUM = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -89,3 +99,16 @@ def demo(shared: Path) -> World:
         (folder / ".prefect-test/demo-output.txt").write_text(done.stdout + done.stderr)
 
     return World(_once(shared, "demo", make))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium; without one on this machine the test is skipped."""
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    program = next(found, None)
+    if program is None:
+        pytest.skip("needs Chromium: none of chromium, chromium-browser, google-chrome is on PATH")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=_CHROMIUM)
+        yield opened
+        opened.close()

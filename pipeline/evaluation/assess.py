@@ -11,6 +11,7 @@ from pipeline.evaluation.bootstrap import Interval, intervals
 from pipeline.evaluation.measure import Measured, Reliance
 from pipeline.evaluation.slices import Slice, slices_of
 from pipeline.metrics import (
+    LOWER_IS_BETTER,
     ClassFigures,
     Labels,
     accuracy_interval,

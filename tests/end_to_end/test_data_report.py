@@ -4,30 +4,9 @@ import shutil
 
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
 from worlds import World, make_world, write_digits
 
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 SECTIONS = ("counts", "pictures", "left-out", "duplicates", "refused", "distributions")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    program = next(found, None)
-    if program is None:
-        pytest.skip("needs Chromium: none of chromium, chromium-browser, google-chrome is on PATH")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

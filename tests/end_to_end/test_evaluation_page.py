@@ -1,41 +1,18 @@
 """The evaluation's page in a real browser: whole, quiet, and talking to nobody."""
 
-import shutil
-
 import pytest
 from evaluable import make_evaluable
-from playwright.sync_api import sync_playwright
 
 from pipeline.evaluation import timing
 from pipeline.params import Params
 from pipeline.stages.evaluate import run
 from pipeline.workspace import Home, Workspace
 
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 SECTIONS = (
     *("figures", "classes", "confusion", "curves"),
     *("slices", "sets", "mistakes", "suspects"),
 )
 CLASSES = ("<script>alert('dark')</script>", "light, but with a name that goes on and on " * 3)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    program = next(found, None)
-    if program is None:
-        pytest.skip("needs Chromium: none of chromium, chromium-browser, google-chrome is on PATH")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
