@@ -4,7 +4,8 @@
       card.json                       what it is: classes, size, limits, temperature
       fp32.onnx  int8.onnx            the network, in each variant that may serve
       selftest.npz                    some pixels, and what fp32 answered to them
-      thresholds.json embeddings.npy  what answers are held against (serving/abstention.py)
+      thresholds.json embeddings.npy  what answers are held against (serving/abstention.py); with
+                                      int8. before the name: what int8's are
       reference.json                  what later batches are compared with
       code/darkroom_served_<hash>/    the decoder and classifier that it was sealed with
       digests.json                    sha256 of each file above

@@ -18,8 +18,9 @@ from pipeline.export.calibrate import (
     log_loss,
 )
 from pipeline.metrics import Probabilities
-from pipeline.serving.abstention import EMBEDDINGS, THRESHOLDS, Floats
+from pipeline.serving.abstention import EMBEDDINGS, THRESHOLDS, Floats, of_variant
 from pipeline.serving.appearance import brightness, sharpness
+from pipeline.serving.engine import FP32
 from pipeline.training.models import Network
 
 REFERENCE = "reference.json"
@@ -51,8 +52,8 @@ def fit(
     temperature = fit_temperature(logits, labels)
     # As the exported graph computes them: what is sealed is compared with its answers
     probabilities = torch.softmax(torch.from_numpy(logits) / temperature, dim=1).numpy()
-    thresholds, sample = fit_thresholds(
-        probabilities, embeddings, labels, coverage=coverage, in_distribution=in_distribution
+    thresholds = threshold_files(
+        FP32, probabilities, embeddings, labels, coverage=coverage, in_distribution=in_distribution
     )
     reference = drift_reference(
         probabilities.argmax(1),
@@ -62,11 +63,7 @@ def fit(
     rows = probabilities.astype(np.float64)
     return Fitted(
         temperature=temperature,
-        files={
-            THRESHOLDS: _json_bytes(thresholds.as_json()),
-            EMBEDDINGS: array_bytes(sample),
-            REFERENCE: _json_bytes(reference),
-        },
+        files={**thresholds, REFERENCE: _json_bytes(reference)},
         figures={
             "images": len(labels),
             "temperature": temperature,
@@ -75,6 +72,26 @@ def fit(
         },
         probabilities=rows / rows.sum(axis=1, keepdims=True),  # float32 sums are not quite 1
     )
+
+
+def threshold_files(
+    variant: str,
+    probabilities: Floats,
+    embeddings: Floats,
+    labels: Labels,
+    *,
+    coverage: float,
+    in_distribution: float,
+) -> dict[str, bytes]:
+    """Return, by name, what is sealed for the answers of *variant* to be held against: fitted on
+    its own answers, (n, num_classes), and embeddings, (n, width), on validation images."""
+    thresholds, sample = fit_thresholds(
+        probabilities, embeddings, labels, coverage=coverage, in_distribution=in_distribution
+    )
+    return {
+        of_variant(THRESHOLDS, variant): _json_bytes(thresholds.as_json()),
+        of_variant(EMBEDDINGS, variant): array_bytes(sample),
+    }
 
 
 def _pass(

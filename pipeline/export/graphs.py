@@ -27,10 +27,19 @@ _DIGITS = 4
 
 
 @dataclass(frozen=True)
+class Answers:
+    probabilities: Probabilities
+    embeddings: npt.NDArray[np.float32]
+    """(n, width)."""
+
+
+@dataclass(frozen=True)
 class Graphs:
     fp32: bytes
     int8: bytes | None
     """None where there is none that may serve; its row says why."""
+    int8_answers: Answers | None
+    """Of the validation images; None likewise."""
     variants: tuple[Variant, ...]
     """The table: a row for each, fp32 first."""
     self_test: SelfTest | None
@@ -55,7 +64,7 @@ def make_graphs(
     """
     squares, labels = validation
     fp32 = to_onnx(network, image_size, temperature)
-    expected = answers(fp32, squares)
+    expected = answers(fp32, squares).probabilities
     rows = [judge(FP32, fp32, expected, trained, expected, labels, bounds)]
     if rows[0].fault:
         raise ArtefactError(
@@ -66,11 +75,12 @@ def make_graphs(
     try:
         int8 = to_int8(fp32, batches(calibration, _CALIBRATION_BATCH))
     except NotQuantizable as error:
-        return Graphs(fp32, None, (*rows, not_made(INT8, str(error))), None)
-    found = answers(int8, squares)
+        return Graphs(fp32, None, None, (*rows, not_made(INT8, str(error))), None)
+    int8_answers = answers(int8, squares)
+    found = int8_answers.probabilities
     rows.append(judge(INT8, int8, found, trained, expected, labels, bounds))
     if not rows[-1].admissible:
-        return Graphs(fp32, None, tuple(rows), None)
+        return Graphs(fp32, None, None, tuple(rows), None)
     few = slice(_SELF_TEST)
     known = np.round(expected[few], _DIGITS)
     limits = {
@@ -78,17 +88,19 @@ def make_graphs(
         INT8: self_test_bound(found[few], known),
     }
     test = SelfTest(np.array(squares[few]), known.astype(np.float32), limits)
-    return Graphs(fp32, int8, tuple(rows), test)
+    return Graphs(fp32, int8, int8_answers, tuple(rows), test)
 
 
-def answers(graph: bytes, squares: Pixels) -> Probabilities:
-    """Return what *graph* says of *squares* on this machine, (n, num_classes)."""
+def answers(graph: bytes, squares: Pixels) -> Answers:
+    """Return what *graph* says of *squares* on this machine."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "graph.onnx"
         path.write_bytes(graph)
         engine = Engine(path)
-    found = np.concatenate([engine(part)[0] for part in batches(squares)]).astype(np.float64)
-    return np.asarray(found / found.sum(axis=1, keepdims=True))  # float32 sums are not quite 1
+    parts = [engine(part) for part in batches(squares)]
+    probabilities, embeddings = map(np.concatenate, zip(*parts, strict=True))
+    rows = probabilities.astype(np.float64)
+    return Answers(rows / rows.sum(axis=1, keepdims=True), embeddings)  # float32 sums are not 1
 
 
 def batches(squares: Pixels, size: int = BATCH) -> Iterator[Pixels]:

@@ -1,7 +1,9 @@
 """Whether an answer can be relied on: its conformal set, and how strange the image is.
 
 What is compared with was fitted on validation images (pipeline/export/calibrate.py) and is sealed
-beside the network: thresholds.json and embeddings.npy. A model without them answers all the same.
+beside the network: thresholds.json and embeddings.npy, of fp32; int8.thresholds.json and
+int8.embeddings.npy, since INT8's embeddings lie elsewhere. A model without them answers all the
+same.
 """
 
 import json
@@ -12,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from .engine import FP32
 
 Floats = npt.NDArray[np.float16] | npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -74,11 +78,18 @@ class Reliance:
     abstain_reason: str | None
 
 
-def read_known(folder: Path) -> Known | None:
-    """Return None for a model that was sealed without thresholds."""
-    if not (folder / THRESHOLDS).exists():
+def of_variant(name: str, variant: str) -> str:
+    """Return the name of *variant*'s own THRESHOLDS or EMBEDDINGS."""
+    return name if variant == FP32 else f"{variant}.{name}"
+
+
+def read_known(folder: Path, variant: str = FP32) -> Known | None:
+    """Return what *variant*'s answers are held against; None for a model that was sealed without
+    thresholds."""
+    file = folder / of_variant(THRESHOLDS, variant)
+    if not file.exists():
         return None
-    read = json.loads((folder / THRESHOLDS).read_text(encoding="utf-8"))
+    read = json.loads(file.read_text(encoding="utf-8"))
     thresholds = Thresholds(
         coverage=read["coverage"],
         overall=_threshold(read["overall"]),
@@ -86,7 +97,7 @@ def read_known(folder: Path) -> Known | None:
         neighbours=read["neighbours"],
         distance=_threshold(read["distance"]),
     )
-    embeddings = np.load(folder / EMBEDDINGS, allow_pickle=False)
+    embeddings = np.load(folder / of_variant(EMBEDDINGS, variant), allow_pickle=False)
     return Known(thresholds, embeddings.astype(np.float32))
 
 

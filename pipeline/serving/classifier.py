@@ -65,7 +65,7 @@ class Classifier:
         self.set_aside = dict(chosen.set_aside)
         """Variant → why it must not run on this processor."""
         self._engine = chosen.engine
-        self._known = read_known(folder)
+        self._known = read_known(folder, self.variant)
 
     def classify(self, images: Sequence[bytes]) -> list[Prediction]:
         """Return one prediction for each of *images* (whole files), in their order."""

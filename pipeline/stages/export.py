@@ -21,16 +21,16 @@ from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import DatasetError
 from pipeline.export.artefact import open_artefact, seal
 from pipeline.export.fine_tune import fine_tune, recipe
-from pipeline.export.fitting import Fitted, fit
-from pipeline.export.graphs import BATCH, batches, make_graphs
+from pipeline.export.fitting import Fitted, fit, threshold_files
+from pipeline.export.graphs import BATCH, Graphs, batches, make_graphs
 from pipeline.export.parity import largest_difference, refuse_disparity
 from pipeline.export.prune import flops, prune
 from pipeline.export.variants import Bounds, Variant
 from pipeline.graph import stage_key
 from pipeline.metrics import accuracy, log_loss
-from pipeline.params import Params
+from pipeline.params import ExportParams, Params
 from pipeline.serving.classifier import INTERFACE
-from pipeline.serving.engine import FP32
+from pipeline.serving.engine import FP32, INT8
 from pipeline.training.feed import Feed, on_device
 from pipeline.training.loop import predictions
 from pipeline.training.models import Architecture, Network, build
@@ -81,7 +81,8 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
     with tempfile.TemporaryDirectory() as scratch:
         sealed = Path(scratch) / "serving"
         kept, test = graphs.int8, graphs.self_test
-        digest = seal(sealed, graphs.fp32, card, fitted.files, int8=kept, self_test=test)
+        files = fitted.files | _int8_files(graphs, validation, export)
+        digest = seal(sealed, graphs.fp32, card, files, int8=kept, self_test=test)
         served = open_artefact(sealed, digest, variant=FP32)
         difference = largest_difference(served, network, images, card)
         refuse_disparity(difference, len(images), export.parity_tolerance)
@@ -200,6 +201,20 @@ def _fit(splits: Splits, network: Network, validation: Images, params: Params) -
         sizes,
         coverage=params.export.coverage,
         in_distribution=params.export.in_distribution,
+    )
+
+
+def _int8_files(graphs: Graphs, validation: Images, export: ExportParams) -> dict[str, bytes]:
+    found = graphs.int8_answers
+    if found is None:
+        return {}
+    return threshold_files(
+        INT8,
+        found.probabilities,
+        found.embeddings,
+        validation[1],
+        coverage=export.coverage,
+        in_distribution=export.in_distribution,
     )
 
 
