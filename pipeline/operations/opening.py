@@ -53,13 +53,17 @@ class Opened:
     """Test images that the champion knows."""
 
 
-def open_champion(client: Store, home: Home, present: Version) -> Champion:
-    """Raises RegistryError where it cannot be measured fairly: nothing may be promoted past it."""
+def open_champion(
+    client: Store, home: Home, present: Version, classes: tuple[str, ...]
+) -> Champion:
+    """Raises RegistryError where it cannot be measured fairly: nothing may be promoted past it;
+    or where it does not tell the same *classes* apart."""
     run_id = client.get_model_version(present.name, str(present.number)).run_id
     try:
         variants = _open_here(fetch_sealed(home, present), present.serving_digest)
     except (ArtefactError, RegistryError) as error:
         raise _immeasurable(present, error.what, *error.where[:1]) from None
+    _refuse_other_classes(present, variants[FP32].classes, classes)
     knows = _knows(client, run_id) if run_id else None
     if knows is None:
         raise _immeasurable(
@@ -166,6 +170,16 @@ def _open_here(folder: Path, digest: str) -> dict[str, SealedClassifier]:
         except ArtefactError:
             continue
     return opened
+
+
+def _refuse_other_classes(present: Version, theirs: tuple[str, ...], ours: tuple[str, ...]) -> None:
+    if theirs != ours:
+        raise RegistryError(
+            f"the champion of {present.name} (version {present.number}) has other classes",
+            f"champion: {', '.join(theirs)}"[:200],
+            f"this model: {', '.join(ours)}"[:200],
+            mend="set registry.model_name in params.yaml to a new name",
+        )
 
 
 def _immeasurable(present: Version, *why: str) -> RegistryError:

@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.cards import read_card
 from pipeline.data.cache import read_image
 from pipeline.data.splits import Splits, read_splits
-from pipeline.errors import ProjectError, RegistryError
+from pipeline.errors import ProjectError
 from pipeline.evaluation.judging import verdict
 from pipeline.evaluation.model_card import model_card, shortened
 from pipeline.export.artefact import check_digest, open_artefact
@@ -93,9 +93,8 @@ def _register(
     """Upload the artefact, then open the test split, then record what it showed as a version."""
     name = params.model_name
     present = registry.by_alias(client, name, registry.CHAMPION)
-    champion = open_champion(client, home, present) if present else None
-    if champion:
-        _refuse_other_classes(champion, open_artefact(serving, digest).classes)
+    classes = open_artefact(serving, digest).classes
+    champion = open_champion(client, home, present, classes) if present else None
     run_id = publish(workspace, home, name)
     splits = read_splits(workspace.splits)
     experiment = experiment_id(client, home, name)
@@ -216,17 +215,6 @@ def _uses(known: list[Version], splits: Splits) -> int:
     """How often the test images of this split have been opened, however the set has grown."""
     same = [v.tags for v in known if v.tags.get("darkroom.split") == _split_identity(splits)]
     return max((int(tags.get("test_use", 0)) for tags in same), default=0)
-
-
-def _refuse_other_classes(champion: Champion, classes: tuple[str, ...]) -> None:
-    serving, theirs = champion.version, next(iter(champion.variants.values())).classes
-    if theirs != classes:
-        raise RegistryError(
-            f"the champion of {serving.name} (version {serving.number}) has other classes",
-            f"champion: {', '.join(theirs)}"[:200],
-            f"this model: {', '.join(classes)}"[:200],
-            mend="set registry.model_name in params.yaml to a new name",
-        )
 
 
 def _read(version: Version, new: bool, champion: int | None) -> Registered:

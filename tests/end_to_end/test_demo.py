@@ -66,6 +66,8 @@ def test_the_registry_holds_one_version_that_is_challenger_and_champion(demo, cl
     assert sorted(client.get_registered_model("source").aliases) == ["challenger", "champion"]
     assert float(version.tags["test.accuracy"]) >= 0.9
     assert version.tags["test_use"] == "1"
+    assert version.tags["darkroom.verdict"] == "promoted; there was no champion"
+    assert "## Figures on the test images" in version.description
     assert float(version.tags["test.accuracy_low"]) < float(version.tags["test.accuracy"])
     run = client.get_run(version.run_id)
     assert run.data.metrics["test.accuracy"] == float(version.tags["test.accuracy"])
@@ -85,7 +87,7 @@ def test_one_run_shows_the_training_and_what_came_of_it(demo, client):
     (dataset,) = run.inputs.dataset_inputs
     assert dataset.dataset.digest in demo.workspace.dataset_dvc.read_text()
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert names == {"params.yaml", "dvc.lock", "data", "training", "evaluation"}
+    assert names == {"params.yaml", "dvc.lock", "data", "training", "evaluation", "test"}
     pictures = {item.path for item in client.list_artifacts(run.info.run_id, "evaluation")}
     assert {"evaluation/index.html", "evaluation/roc.png"} <= pictures
     shown = {item.path for item in client.list_artifacts(run.info.run_id, "data")}

@@ -1,9 +1,12 @@
 """The test split is opened once for each model, and what it showed is the registry's."""
 
+import random
+
 import pytest
 from brightness import png, seal_brightness
 from mlflow import MlflowClient
 
+from pipeline.data.splits import read_splits
 from pipeline.tracking import aliases, registry
 from pipeline.tracking.store import connect, experiment_id
 
@@ -32,17 +35,66 @@ def test_a_model_that_is_known_is_not_measured_again(finished):
 
 
 def test_another_model_is_measured_beside_the_champion_and_the_use_is_counted(finished):
-    """Its card alone is another, so that it is no better: it stays challenger."""
+    """Its card alone is another: it answers like the champion, and so it may serve."""
     finished.set(**{"data.max_megabytes": 63})
     finished.run("dvc", "repro")
     printed = finished.run("darkroom", "register").stdout
-    assert "equal accuracy" in printed and "not below the champion's" in printed
+    assert "promoted; not worse: the same answers as the champion's" in printed
     assert versions(finished) == [(1, "1"), (2, "2")]
     client = client_of(finished)
-    assert int(client.get_model_version_by_alias("source", "champion").version) == 1
+    assert int(client.get_model_version_by_alias("source", "champion").version) == 2
     challenger = client.get_model_version_by_alias("source", "challenger")
     champion = client.get_model_version("source", "1")
     assert challenger.tags["champion.test.accuracy"] == champion.tags["test.accuracy"]
+
+
+def test_the_verbs_show_who_serves_and_move_it(finished):
+    finished.set(**{"data.max_megabytes": 63})
+    finished.run("dvc", "repro")
+    finished.run("darkroom", "register")
+    assert "version 1 again; before: version 2" in finished.run("darkroom", "rollback").stdout
+    rows = finished.run("darkroom", "models").stdout.splitlines()
+    assert "challenger" in rows[3] and "promoted: not worse" in rows[3]
+    assert "champion" in rows[4] and "promoted: no champion" in rows[4]
+    assert "version 2; before: version 1" in finished.run("darkroom", "promote", "2").stdout
+    done = finished.run("darkroom", "promote", "7", ok=False)
+    assert "Traceback" not in done.stderr and "versions of source: 1, 2" in done.stderr
+
+
+@pytest.mark.full
+def test_of_real_trainings_the_better_and_the_equal_one_are_promoted(world):
+    """A champion of one epoch; then labels shuffled, one class never learned, a whole training,
+    and the same answers again."""
+
+    def register() -> str:
+        world.run("dvc", "repro")
+        return world.run("darkroom", "register").stdout
+
+    def relabel(change) -> None:
+        rows = read_splits(world.workspace.splits).of("train")
+        changed = [(row.sha256, change(truth[row.sha256])) for row in rows]
+        lines = [f"{sha256},{label},a test" for sha256, label in changed if label != truth[sha256]]
+        path = world.workspace.corrections / "relabel.csv"
+        path.write_text("\n".join(["sha256,label,reason", *lines, ""]))
+
+    chance = random.Random(0)
+    world.set(**{"train.epochs": 1})
+    world.run("darkroom", "ingest")
+    assert "promoted; there was no champion" in register()
+    truth = {row.sha256: row.label for row in read_splits(world.workspace.splits).rows}
+    world.set(**{"gate.worst_class_recall": {"min": 0.1}, "train.epochs": 8})
+    relabel(lambda label: str(chance.randrange(10)))
+    told = register()
+    assert "(new)" in told and "not promoted; worst_class_recall" in told
+    relabel(lambda label: "3" if label == "8" else label)
+    told = register()
+    assert "not promoted; worst_class_recall 0.0000" in told and "; better: accuracy" in told
+    relabel(lambda label: label)
+    told = register()
+    assert "; promoted; better: accuracy" in told and "champion: version 4" in told
+    world.set(**{"data.max_megabytes": 63})
+    told = register()
+    assert "; promoted; not worse: the same answers" in told and "champion: version 5" in told
 
 
 def test_a_model_of_another_split_is_refused_before_a_test_image_is_opened(finished):
