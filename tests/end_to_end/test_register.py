@@ -72,7 +72,8 @@ def test_of_real_trainings_the_better_and_the_equal_one_are_promoted(world):
 
     def relabel(change) -> None:
         rows = read_splits(world.workspace.splits).of("train")
-        changed = [(row.sha256, change(truth[row.sha256])) for row in rows]
+        kept = next(row.sha256 for row in rows if truth[row.sha256] == "8")  # no class may vanish
+        changed = [(r.sha256, change(truth[r.sha256])) for r in rows if r.sha256 != kept]
         lines = [f"{sha256},{label},a test" for sha256, label in changed if label != truth[sha256]]
         path = world.workspace.corrections / "relabel.csv"
         path.write_text("\n".join(["sha256,label,reason", *lines, ""]))
