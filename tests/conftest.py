@@ -101,6 +101,20 @@ def demo(shared: Path) -> World:
     return World(_once(shared, "demo", make))
 
 
+@pytest.fixture(scope="session")
+def rival(demo: World, shared: Path) -> World:
+    """The demo, and a second version whose card alone is another; do not change it: fork it."""
+
+    def make(folder: Path) -> None:
+        made = demo.fork(folder)
+        made.set(**{"data.max_megabytes": 63})
+        made.run("dvc", "repro")
+        done = made.run("darkroom", "register")
+        (folder / ".prefect-test/register-output.txt").write_text(done.stdout)
+
+    return World(_once(shared, "rival", make))
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Headless Chromium; without one on this machine the test is skipped."""

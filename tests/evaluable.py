@@ -14,7 +14,7 @@ from pipeline.cards import write_card
 from pipeline.data.splits import SplitRow, Splits, write_splits
 from pipeline.export.artefact import seal
 from pipeline.export.calibrate import array_bytes
-from pipeline.serving.abstention import EMBEDDINGS, THRESHOLDS
+from pipeline.serving.abstention import EMBEDDINGS, THRESHOLDS, of_variant
 from pipeline.serving.engine import FP32, INT8, SelfTest
 from pipeline.workspace import Workspace
 
@@ -43,11 +43,12 @@ def seal_two(folder: Path, classes: tuple[str, str] = ("dark", "light")) -> str:
     pixels = np.zeros((1, 8, 8, 3), np.uint8)
     logits = np.array([[2.55, -2.55]])
     expected = np.exp(logits) / np.exp(logits).sum()
+    known = {THRESHOLDS: _THRESHOLDS, EMBEDDINGS: array_bytes(np.ones((2, 1), np.float32))}
     return seal(
         folder,
         graph(),
         CARD | {"classes": list(classes)},
-        {THRESHOLDS: _THRESHOLDS, EMBEDDINGS: array_bytes(np.ones((2, 1), np.float32))},
+        {of_variant(name, each): data for name, data in known.items() for each in (FP32, INT8)},
         int8=shifted_graph(107),
         self_test=SelfTest(pixels, expected.astype(np.float32), {FP32: 0.01, INT8: 0.5}),
     )

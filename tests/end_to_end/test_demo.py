@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 import mlflow, pandas as pd
 mlflow.set_tracking_uri(sys.argv[1])
-model = mlflow.pyfunc.load_model("models:/source@champion")
+asked = {"variant": sys.argv[3]}
+model = mlflow.pyfunc.load_model("models:/source@champion", model_config=asked)
 images = [path.read_bytes() for path in sorted(Path(sys.argv[2]).iterdir())]
 answers = model.predict(pd.DataFrame({"image": images}))
 print(answers.to_json(orient="records"))
@@ -53,7 +54,8 @@ def test_a_row_says_which_model_answered_and_how_sure_it_was(rows, client):
     version = client.get_model_version_by_alias("source", "champion")
     for row in rows:
         probabilities = dict(row["probabilities"])
-        assert row["reason"] is None and row["row"] is None and row["variant"] == "fp32"
+        assert row["reason"] is None and row["row"] is None
+        assert row["variant"] == rows[0]["variant"] and row["variant"] in ("fp32", "int8")
         assert (row["model_name"], row["model_version"]) == ("source", int(version.version))
         assert row["serving_digest"] == version.tags["darkroom.serving_digest"]
         assert row["confidence"] == max(probabilities.values())
@@ -87,7 +89,8 @@ def test_one_run_shows_the_training_and_what_came_of_it(demo, client):
     (dataset,) = run.inputs.dataset_inputs
     assert dataset.dataset.digest in demo.workspace.dataset_dvc.read_text()
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert names == {"params.yaml", "dvc.lock", "data", "training", "evaluation", "test"}
+    stages = {"data", "training", "export", "evaluation", "test"}
+    assert names == stages | {"params.yaml", "dvc.lock"}
     pictures = {item.path for item in client.list_artifacts(run.info.run_id, "evaluation")}
     assert {"evaluation/index.html", "evaluation/roc.png"} <= pictures
     shown = {item.path for item in client.list_artifacts(run.info.run_id, "data")}
@@ -125,9 +128,8 @@ def test_the_run_ends_with_what_a_person_wants_next(demo):
 def test_a_plain_script_loads_the_champion_without_torch_or_darkroom(demo, tmp_path, rows):
     script = tmp_path / "plain.py"
     script.write_text(PLAIN_SCRIPT)
-    done = demo.run(
-        sys.executable, "-I", str(script), store_uri(demo), str(demo.home.inbox("source"))
-    )
+    asked = (store_uri(demo), str(demo.home.inbox("source")), rows[0]["variant"])
+    done = demo.run(sys.executable, "-I", str(script), *asked)
     answers, loaded, refusal = done.stdout.splitlines()
     answers = json.loads(answers)
     by_path = {row["path"]: row for row in rows}

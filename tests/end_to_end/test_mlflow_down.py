@@ -1,12 +1,16 @@
 """Files are the truth: a store that is down costs nothing that `darkroom publish` cannot give."""
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
 
+from pipeline.tracking.machine import MACHINE
+
+TIMES = re.compile("latency|images_per_second|peak_memory")
 NOBODY = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
 
@@ -37,7 +41,7 @@ def published(root: Path, scratch: Path) -> dict[str, object]:
     metrics = {
         key: sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, key))
         for key in run.data.metrics
-        if not key.startswith(("timing.", "test.", "system/"))
+        if not key.startswith(("timing.", "test.", "system/")) and not TIMES.search(key)
     }
     mlflow.set_tracking_uri(uri)
     folder = Path(client.download_artifacts(run.info.run_id, "", str(_made(scratch))))
@@ -47,7 +51,7 @@ def published(root: Path, scratch: Path) -> dict[str, object]:
         "status": run.info.status,
         "params": run.data.params,
         "metrics": metrics,
-        "tags": run.data.tags,
+        "tags": {key: value for key, value in run.data.tags.items() if key != MACHINE},
         "inputs": [
             (i.dataset.to_dictionary(), [(tag.key, tag.value) for tag in i.tags])
             for i in run.inputs.dataset_inputs
@@ -55,6 +59,7 @@ def published(root: Path, scratch: Path) -> dict[str, object]:
         "artefacts": {
             str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in files
+            if path.parent.name != "test"
         },
     }
 

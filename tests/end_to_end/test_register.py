@@ -34,30 +34,26 @@ def test_a_model_that_is_known_is_not_measured_again(finished):
     assert versions(finished) == [(1, "1")]
 
 
-def test_another_model_is_measured_beside_the_champion_and_the_use_is_counted(finished):
-    """Its card alone is another: it answers like the champion, and so it may serve."""
-    finished.set(**{"data.max_megabytes": 63})
-    finished.run("dvc", "repro")
-    printed = finished.run("darkroom", "register").stdout
+def test_another_model_is_measured_beside_the_champion_and_the_use_is_counted(rival):
+    """It answers like the champion, and so it may serve."""
+    printed = (rival.root / ".prefect-test/register-output.txt").read_text()
     assert "promoted; not worse: the same answers as the champion's" in printed
-    assert versions(finished) == [(1, "1"), (2, "2")]
-    client = client_of(finished)
+    assert versions(rival) == [(1, "1"), (2, "2")]
+    client = client_of(rival)
     assert int(client.get_model_version_by_alias("source", "champion").version) == 2
     challenger = client.get_model_version_by_alias("source", "challenger")
     champion = client.get_model_version("source", "1")
     assert challenger.tags["champion.test.accuracy"] == champion.tags["test.accuracy"]
 
 
-def test_the_verbs_show_who_serves_and_move_it(finished):
-    finished.set(**{"data.max_megabytes": 63})
-    finished.run("dvc", "repro")
-    finished.run("darkroom", "register")
-    assert "version 1 again; before: version 2" in finished.run("darkroom", "rollback").stdout
-    rows = finished.run("darkroom", "models").stdout.splitlines()
+def test_the_verbs_show_who_serves_and_move_it(rival, tmp_path):
+    world = rival.fork(tmp_path / "project")
+    assert "version 1 again; before: version 2" in world.run("darkroom", "rollback").stdout
+    rows = world.run("darkroom", "models").stdout.splitlines()
     assert "challenger" in rows[3] and "promoted: not worse" in rows[3]
     assert "champion" in rows[4] and "promoted: no champion" in rows[4]
-    assert "version 2; before: version 1" in finished.run("darkroom", "promote", "2").stdout
-    done = finished.run("darkroom", "promote", "7", ok=False)
+    assert "version 2; before: version 1" in world.run("darkroom", "promote", "2").stdout
+    done = world.run("darkroom", "promote", "7", ok=False)
     assert "Traceback" not in done.stderr and "versions of source: 1, 2" in done.stderr
 
 
