@@ -1,0 +1,116 @@
+"""What a person sees in MLflow's own pages, by a real `darkroom ui` and a real browser."""
+
+import json
+import socket
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from mlflow import MlflowClient
+from playwright.sync_api import Page
+from processes import start, wait_until
+
+_MILLISECONDS = 60_000
+
+
+@pytest.fixture(scope="module")
+def address(rival, tmp_path_factory) -> Iterator[str]:
+    """Where `darkroom ui` answers, over a copy: to look on is to write as well, in SQLite."""
+    folder = tmp_path_factory.mktemp("ui")
+    world, log = rival.fork(folder / "project"), folder / "log"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = start(world, log, "pipeline.cli", "ui", "--port", str(port))
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        assert server.poll() is None, log.read_text()[-2000:]
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as got:
+                return bool(got.status == 200)
+        except OSError:
+            return False
+
+    try:
+        wait_until(answers, log)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+@pytest.fixture(scope="module")
+def runs(rival) -> list[str]:
+    """The runs of the two trainings, the older first."""
+    uri = f"sqlite:///{rival.home.mlflow_database}"
+    client = MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name("source")
+    found = client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])
+    return [run.info.run_id for run in found]
+
+
+@pytest.fixture
+def page(browser, tmp_path) -> Iterator[Page]:
+    """A window; what it showed last is kept as a picture."""
+    opened = browser.new_page(viewport={"width": 1600, "height": 1000})
+    opened.set_default_timeout(_MILLISECONDS)
+    yield opened
+    opened.screenshot(path=tmp_path / "last.png")
+    opened.close()
+
+
+def at(address: str, place: str) -> str:
+    """MLflow opens in its view for language models unless the address asks for the other."""
+    return f"{address}/#/{place}{'&' if '?' in place else '?'}workflowType=machine_learning"
+
+
+def test_the_run_table_has_a_row_for_each_training_with_its_data_and_its_model(page, address, runs):
+    page.goto(at(address, "experiments/1/runs"))
+    for run in runs:
+        row = page.locator("[role=row]", has=page.locator(f'a[href*="{run}"]')).first
+        row.wait_for()
+    assert page.get_by_text("2 matching runs").is_visible()
+    assert page.get_by_text("source (").count() == 2  # the dataset, with its digest
+
+
+def test_the_compare_view_shows_two_runs_side_by_side(page, address, runs):
+    place = f"compare-runs?runs={json.dumps(runs)}&experiments={json.dumps(['1'])}"
+    page.goto(at(address, place))
+    page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
+    for run in runs:
+        assert page.get_by_role("link", name=run).is_visible()
+    for parameter in ("data.source", "train.learning_rate"):
+        row = page.locator("tr, [role=row]", has_text=parameter).first
+        cells = row.inner_text().split()
+        assert cells[0] == parameter and cells[1] == cells[2]
+    assert page.get_by_text("export.int8.accuracy", exact=True).count()
+
+
+def test_the_models_table_has_both_with_what_the_test_images_said(page, address):
+    page.goto(at(address, "experiments/1/models"))
+    page.get_by_text("Columns", exact=True).click()
+    page.get_by_text("No dataset").wait_for()  # metrics; they lie to the right of the window
+    page.keyboard.press("Escape")
+    assert page.get_by_role("link", name="source", exact=True).count() >= 2
+
+
+def test_a_registered_version_has_its_aliases_and_its_card(page, address):
+    page.goto(at(address, "models/source"))
+    page.get_by_role("link", name="Version 2").wait_for()
+    page.get_by_text("@ champion").first.wait_for()
+    page.get_by_text("@ challenger").first.wait_for()
+    page.goto(at(address, "models/source/versions/2"))
+    page.get_by_role("heading", name="Figures on the test images").wait_for()
+    assert page.get_by_text("promoted; not worse: the same answers").first.is_visible()
+    assert page.get_by_role("cell", name="worst_class_recall", exact=True).count()
+
+
+def test_the_pictures_of_the_evaluation_are_shown(page, address, runs):
+    page.goto(at(address, f"experiments/1/runs/{runs[1]}/artifacts/evaluation/roc.png"))
+    picture = page.locator('img[src^="blob:"], img[src*="roc.png"]').first
+    picture.wait_for()
+    assert picture.evaluate("one => one.naturalWidth") > 300
+    page.get_by_text("index.html").click()
+    frame = page.frame_locator("iframe").first
+    frame.get_by_role("heading", name="source").first.wait_for()
