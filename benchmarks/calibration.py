@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from accuracy import EPOCHS, RECIPE, SIZE
 from photos import best_of, machine, params_with, photos_of, tell, training_of, unpacked
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
+from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
 
 from pipeline.evaluation.bootstrap import intervals
 from pipeline.export.calibrate import fit_temperature, fit_thresholds, log_loss
@@ -129,6 +131,29 @@ def _estrange(name: str, photos: Answers, others: Answers) -> None:
         roc_auc_score(strange, scores),
         0.8,
     )
+    logits, embeddings = (
+        np.concatenate([a[half:], b]) for a, b in zip(photos, others, strict=True)
+    )
+    told = {
+        each: round(float(roc_auc_score(strange, values)), 3)
+        for each, values in _other_scores(logits, embeddings, known).items()
+    }
+    print(f"  other scores: {told}")
+
+
+def _other_scores(
+    logits: np.ndarray, embeddings: np.ndarray, known: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return what else the literature takes for strangeness, the larger the stranger."""
+    nearest = NearestNeighbors(n_neighbors=5).fit(known)
+    return {
+        # Hendrycks and Gimpel 2017, Liu et al. 2020, Lee et al. 2018 (one Gaussian, shrunk)
+        "softmax": 1 - softmax(logits, axis=1).max(1),
+        "energy": -logsumexp(logits, axis=1),
+        "Mahalanobis": LedoitWolf().fit(known).mahalanobis(embeddings),
+        "nearest, lengths kept": nearest.kneighbors(embeddings)[0][:, -1],
+        "length of the embedding": -np.linalg.norm(embeddings, axis=1),
+    }
 
 
 if __name__ == "__main__":

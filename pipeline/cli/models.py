@@ -82,4 +82,5 @@ def ui(port: int) -> None:
     server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     server += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     say(f"MLflow on {uri}: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    say("the first time, choose Model training at its top left: it opens on language models")
     os.execv(server[0], server)  # noqa: S606, so that ending this ends the server
