@@ -46,7 +46,7 @@ class Comparison:
     images: int
     """Compared on."""
     left_out: int
-    """Test images that the champion was trained on."""
+    """Test images that the champion knows."""
     only_challenger: int
     """Images that the challenger alone gets right."""
     only_champion: int
@@ -76,14 +76,15 @@ def compare(
 ) -> Comparison:
     """Compare two models, (n, num_classes) each, on the images not in *known*, (n,).
 
-    *known* are those that the champion was trained on; *alpha* is this use's share (power.spent);
-    *metric* is a name in metrics.figures. A model that answers like the champion is not worse,
-    whatever the margin.
+    *known* are those that the champion was trained or validated on; *alpha* is this use's share
+    (power.spent); *metric* is a name in metrics.figures. A model that answers like the champion is
+    not worse, whatever the margin.
     """
     ours, theirs, right = challenger[~known], champion[~known], labels[~known]
     hit, champion_hit = ours.argmax(1) == right, theirs.argmax(1) == right
     gained, lost = int((hit & ~champion_hit).sum()), int((~hit & champion_hit).sum())
-    same = len(right) > 0 and bool(np.allclose(ours, theirs, rtol=0, atol=_SAME))
+    # On all images: that two models are one is no estimate, so known images may tell it too
+    same = len(right) > 0 and bool(np.allclose(challenger, champion, rtol=0, atol=_SAME))
     difference: Difference | None = None
     verdict = Verdict.CANNOT_TELL
     if metric == "accuracy" and len(right):
@@ -160,7 +161,7 @@ def judge_accuracy(
 def describe(comparison: Comparison) -> str:
     """One line for the model's card."""
     c = comparison
-    left_out = f"; {c.left_out} that the champion was trained on are left out" * (c.left_out > 0)
+    left_out = f"; {c.left_out} that the champion knows are left out" * (c.left_out > 0)
     if c.difference is None:
         return f"cannot tell: {c.images} images do not define {c.metric}{left_out}"
     d = c.difference

@@ -55,8 +55,7 @@ def _of_classes(main: Assessment) -> Iterator[Concern]:
     weak = [
         (known["recall"], label, known["support"])
         for label, known in main.classes.items()
-        if known["support"]
-        and _is_below(known["recall"], known["support"], main, len(main.classes))
+        if known["support"] and _is_below(known["recall"], known["support"], main)
     ]
     for recall, label, support in sorted(weak)[:_NAMED]:
         yield Concern(
@@ -72,7 +71,7 @@ def _of_slices(main: Assessment) -> Iterator[Concern]:
     weak = [
         (each.figures["accuracy"], each.column, each.value, each.images)
         for each in main.slices
-        if _is_below(each.figures["accuracy"], each.images, main, len(main.slices))
+        if _is_below(each.figures["accuracy"], each.images, main)
     ]
     for right, column, value, count in sorted(weak)[:_NAMED]:
         yield Concern(
@@ -82,7 +81,8 @@ def _of_slices(main: Assessment) -> Iterator[Concern]:
         )
 
 
-def _is_below(share: float, n: int, main: Assessment, tests: int) -> bool:
+def _is_below(share: float, n: int, main: Assessment) -> bool:
+    tests = len(main.classes) + len(main.slices)
     right = round(share * n)
     p_value = binomtest(right, n, main.figures["accuracy"], alternative="less").pvalue
     return bool(p_value < _ALPHA / tests)

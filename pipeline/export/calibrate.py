@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from scipy.stats import chi2
 
 from pipeline.serving.abstention import (
     Floats,
@@ -26,6 +27,8 @@ Labels = npt.NDArray[np.int64]
 
 _HOTTEST = 20.0
 """No network that is of use is further from calibrated, either way."""
+_TOLD_APART = float(chi2.ppf(0.95, 1)) / 2
+"""Nats, over all images."""
 _KNOWN = 1000
 """Embeddings that a model carries, at most: 2 MB of 1,024 values each."""
 _NEIGHBOURS = 5
@@ -35,8 +38,9 @@ _PERCENTILES = 101
 
 def fit_temperature(logits: Floats, labels: Labels) -> float:
     """Return the temperature by which *logits* (n, num_classes) are divided (Guo et al. 2017, "On
-    calibration of modern neural networks", section 4.2), 1/20 to 20; never worse in log loss
-    than 1.
+    calibration of modern neural networks", section 4.2), 1/20 to 20; 1 unless these images tell the
+    two apart (the likelihood-ratio test, Wilks 1938, at 5%): of a few hundred images, a fit is
+    otherwise as likely to harm the next ones.
 
     SciPy's minimiser, and not scikit-learn's `CalibratedClassifierCV(method="temperature")`: that
     one wants an estimator around the logits, every class among the labels, and has no bound. Where
@@ -51,7 +55,8 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
 
     limit = math.log(_HOTTEST)
     found = minimize_scalar(loss, bounds=(-limit, limit), options={"xatol": 1e-6})
-    return math.exp(found.x) if found.fun < loss(0.0) else 1.0
+    gained = len(labels) * (loss(0.0) - float(found.fun))
+    return math.exp(found.x) if gained > _TOLD_APART else 1.0
 
 
 def log_loss(logits: Floats, labels: Labels) -> float:

@@ -88,7 +88,10 @@ def _fault(
     lost = int((trained.argmax(1) == labels).sum() - (answers.argmax(1) == labels).sum())
     allowed = max(1, int(bounds.accuracy_loss * len(labels) + 1e-9))  # 0.29 × 100 is 28.99…
     if lost > allowed:
-        return f"{lost} more of {len(labels)} images are wrong; export.max_accuracy_loss: {allowed}"
+        return (
+            f"{lost} more of {len(labels)} images are wrong, at most {allowed} may be "
+            f"(export.max_accuracy_loss: {bounds.accuracy_loss})"
+        )
     rise = log_loss(answers, labels) - log_loss(trained, labels)
     if not rise <= bounds.log_loss:
         return f"log loss rises by {rise:.4f}; export.max_log_loss: {bounds.log_loss}"

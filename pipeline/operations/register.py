@@ -74,7 +74,6 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
             version = _register(client, workspace, home, params, serving, digest, known)
         registry.show_figures(client, version, _shown(version.tags))
         aliases.settle(client, version, _has_earned(client, version))
-        _refill(client, version)
         present = registry.by_alias(client, name, registry.CHAMPION)
         registered = _read(version, new, present.number if present else None)
     say(_describe(registered))
@@ -145,12 +144,15 @@ def _compared(champion: Champion, opened: Opened) -> dict[str, str]:
 
 def _shown(tags: Mapping[str, str]) -> dict[str, float]:
     """The test.* figures of a version for MLflow's comparisons, each variant's under its name."""
+    of_variants = json.loads(tags.get(_VARIANTS, "{}"))
+    names = {"images", *(name for figures in of_variants.values() for name in figures)}
     figures = {
-        key: float(value)
-        for key, value in tags.items()
-        if key.startswith("test.") and key != _VARIANTS
+        f"test.{name}{bound}": float(tags[f"test.{name}{bound}"])
+        for name in names
+        for bound in ("", "_low", "_high")
+        if f"test.{name}{bound}" in tags
     }
-    for variant, of_variant in json.loads(tags.get(_VARIANTS, "{}")).items():
+    for variant, of_variant in of_variants.items():
         figures |= {f"test.{variant}.{key}": float(value) for key, value in of_variant.items()}
     return figures
 
@@ -165,13 +167,6 @@ def _has_earned(client: Store, version: Version) -> bool:
     compared = version.tags.get("champion.version")
     same = compared == (str(present.number) if present else None)
     return same and aliases.passed(version)
-
-
-def _refill(client: Store, version: Version) -> None:
-    """Where somebody took the champion away, a version that was promoted once may serve again."""
-    vacant = registry.by_alias(client, version.name, registry.CHAMPION) is None
-    if vacant and aliases.passed(version):
-        aliases.promote(client, version)
 
 
 def _refuse_stale(workspace: Workspace, home: Home, params: Params) -> None:

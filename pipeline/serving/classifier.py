@@ -40,7 +40,7 @@ class Prediction:
     """The classes that are possible; over all images, a share of `coverage` of such sets holds
     the right one. None, as all below, for a refused image and a model without thresholds."""
     class_conditional_set: tuple[str, ...] | None = None
-    """The same, with that share promised to the images of each class; larger."""
+    """The same, with that share promised to the images of each class; larger, mostly."""
     ood_score: float | None = None
     """Distance from the images that the model knows, 0 to 2: the larger the stranger."""
     abstain_reason: str | None = None

@@ -32,9 +32,15 @@ class Engine:
     def __init__(self, graph: Path) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        self._session = ort.InferenceSession(
-            graph.read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
+        data = graph.read_bytes()
+        try:
+            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its own kinds share no other base
+            raise ArtefactError(
+                f"ONNX Runtime {ort.__version__} cannot run {graph.name} of the model",
+                str(error).splitlines()[0][:200],
+                mend="install the version that the model names, or a newer one",
+            ) from None
 
     def __call__(self, pixels: Pixels) -> tuple[Floats, Floats]:
         """Map (n, size, size, 3) to probabilities (n, num_classes) and embeddings (n, width)."""

@@ -40,7 +40,7 @@ def settle(client: Store, version: Version, earned: bool) -> None:
     client.set_registered_model_alias(version.name, CHALLENGER, str(version.number))
     if earned:
         promote(client, version)
-    client.set_model_version_tag(version.name, str(version.number), _SETTLED, "true")
+    _settled(client, version)
 
 
 def promote(client: Store, version: Version) -> None:
@@ -50,6 +50,7 @@ def promote(client: Store, version: Version) -> None:
         return
     before = _champions(client, version.name)
     if present:
+        _settled(client, present)
         before = [*_up_to(before, present.number), present.number]
     order = " ".join(map(str, [*before[-_REMEMBERED:], version.number]))
     client.set_registered_model_tag(version.name, CHAMPIONS, order)
@@ -64,6 +65,8 @@ def roll_back(client: Store, name: str) -> Version | None:
     """
     target = previous(client, name)
     if target:
+        if present := by_alias(client, name, CHAMPION):
+            _settled(client, present)
         _point(client, target)
     return target
 
@@ -93,3 +96,8 @@ def _up_to(order: list[int], number: int) -> list[int]:
     if number not in order:
         return order
     return order[: len(order) - 1 - order[::-1].index(number)]
+
+
+def _settled(client: Store, version: Version) -> None:
+    """No `register` moves an alias to *version* any more."""
+    client.set_model_version_tag(version.name, str(version.number), _SETTLED, "true")

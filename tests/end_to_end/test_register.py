@@ -118,10 +118,12 @@ def test_a_model_that_was_tampered_with_and_sealed_again_is_not_imported(finishe
     assert not (tmp_path / "canary").exists()
 
 
-def test_a_champion_that_was_taken_away_comes_back_and_a_moved_one_stays(finished):
+def test_a_champion_that_was_taken_away_stays_away_until_a_person_promotes_it(finished):
     client = client_of(finished)
     client.delete_registered_model_alias("source", "champion")
-    assert "champion: version 1" in finished.run("darkroom", "register").stdout
+    assert "champion: version" not in finished.run("darkroom", "register").stdout
+    finished.run("darkroom", "promote", "1")
+    assert client.get_model_version_by_alias("source", "champion").version == 1
 
 
 def test_a_champion_with_other_classes_is_a_named_error(finished, tmp_path):

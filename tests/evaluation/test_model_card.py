@@ -84,7 +84,7 @@ def card() -> str:
         "tells 3 classes of photos apart, from 128 × 128 pixels; variants: fp32, int8.",
         "| worst_class_recall | 0.8667 | at least 0.8000 | passed | yes |",
         "Version 2, run again on the same test images",
-        "20 that the champion was trained on are left out",
+        "20 that the champion knows are left out",
         "The smallest true difference that these test images show",
         "at level 0.0042",
         "120 images that nothing else looked at; these were opened for the 3rd time",

@@ -51,6 +51,12 @@ def test_no_temperature_is_worse_than_none(seed, n, heat):
     assert fitted <= before + 1e-12
 
 
+def test_a_few_images_of_a_calibrated_network_leave_its_answers_as_they_are():
+    """Fitted all the same, each would be a little off, and the next images the worse for it."""
+    fits = [fit_temperature(*drawn(150, 2, seed)) for seed in range(40)]
+    assert sum(each == 1 for each in fits) >= 34
+
+
 def test_where_every_image_is_right_the_answers_stay_as_they_were():
     """The likelihood alone would make every answer certain."""
     logits = np.eye(3)

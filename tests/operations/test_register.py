@@ -156,7 +156,7 @@ def test_images_that_the_champion_knows_are_left_out_and_counted(project, regist
     write_splits(project.workspace.splits, whole)
     told = register(RIGHT)
     assert version(told.number).tags["champion.left_out"] == "100"
-    assert "on 200 images; 100 that the champion was trained on are left out" in told.verdict
+    assert "on 200 images; 100 that the champion knows are left out" in told.verdict
     assert told.images == 300, "its own figures are of all of them"
 
 
