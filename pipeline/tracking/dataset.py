@@ -11,6 +11,8 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from pipeline.data.splits import Splits, read_splits
+from pipeline.errors import DatasetError
+from pipeline.tracking.publish import is_as_logged
 from pipeline.tracking.store import Store, connect, experiment_id, reaching
 from pipeline.workspace import Home
 
@@ -79,4 +81,10 @@ def _splits(client: Store, run_id: str) -> Splits | None:
     if not any(file.path == _SPLITS for file in client.list_artifacts(run_id, folder)):
         return None
     with tempfile.TemporaryDirectory() as scratch:
-        return read_splits(Path(client.download_artifacts(run_id, _SPLITS, scratch)))
+        path = Path(client.download_artifacts(run_id, _SPLITS, scratch))
+        if not is_as_logged(client.get_run(run_id), _SPLITS, path):
+            raise DatasetError(
+                f"{_SPLITS} of run {run_id} is not the one that was logged",
+                mend="put that artefact of the run back; or choose another run",
+            )
+        return read_splits(path)

@@ -20,9 +20,12 @@ ARTEFACTS = "darkroom.artefacts"
 """Tag: name → first 16 digits of the SHA-256 of each artefact that the run holds."""
 COMMIT, PATCH = "mlflow.source.git.commit", "code.patch"
 """Tag; artefact, where there was anything that was not committed."""
+PATCH_SHA256 = "darkroom.patch_sha256"
+"""Tag."""
 UNTRACKED = "darkroom.untracked"
 """Tag: names of files under a stage's deps that neither git nor DVC keeps."""
 _NAMED = 10
+_DIGITS = 16
 
 
 def publish(workspace: Workspace, home: Home, experiment: str, *, final: bool = True) -> str:
@@ -126,16 +129,27 @@ def _log_code(client: Store, run: Run, record: RunRecord) -> None:
             patch = Path(scratch) / PATCH
             patch.write_bytes(record.code.patch)
             client.log_artifact(run.info.run_id, str(patch))
+        digest = hashlib.sha256(record.code.patch).hexdigest()
+        client.set_tag(run.info.run_id, PATCH_SHA256, digest)
     if record.code.untracked:
         names = json.dumps(record.code.untracked[:_NAMED], ensure_ascii=False)
         client.set_tag(run.info.run_id, UNTRACKED, names)
     client.set_tag(run.info.run_id, COMMIT, record.code.commit)
 
 
+def is_as_logged(run: Run, name: str, path: Path) -> bool:
+    """Whether the artefact *name* of *run*, fetched to *path*, is what the run's tags say: whoever
+    can write to the store of artefacts cannot write to them."""
+    held = json.loads(run.data.tags.get(ARTEFACTS, "{}"))
+    expected = str((run.data.tags.get(PATCH_SHA256) if name == PATCH else held.get(name)) or "")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return len(expected) >= _DIGITS and digest.startswith(expected)
+
+
 def _log_artefacts(client: Store, run: Run, record: RunRecord) -> None:
     held = json.loads(run.data.tags.get(ARTEFACTS, "{}"))
     present = {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        name: hashlib.sha256(path.read_bytes()).hexdigest()[:_DIGITS]
         for name, path in record.artefacts.items()
     }
     for name, digest in present.items():

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mlflow.entities import Run
 
-from pipeline.errors import RegistryError
+from pipeline.errors import ArtefactError, RegistryError
 from pipeline.tracking.machine import MACHINE
-from pipeline.tracking.publish import COMMIT, PATCH, UNTRACKED
+from pipeline.tracking.publish import COMMIT, PATCH, UNTRACKED, is_as_logged
 from pipeline.tracking.record import COMPILED, PRECISION
 from pipeline.tracking.registry import Version, download_training
 from pipeline.tracking.store import Store
@@ -51,13 +51,14 @@ def fetch_recording(client: Store, version: Version, folder: Path) -> Recording:
     """Copy what the run of *version* holds into *folder*, pictures apart.
 
     Raises RegistryError where something that is needed was not recorded, ArtefactError where the
-    weights are not what the version's tag says.
+    weights are not what the version's tag says, or another file not what the run's tags say.
     """
     download_training(client, version, folder)
     run = client.get_run(str(client.get_model_version(version.name, str(version.number)).run_id))
     for name in _held(client, run) & {*_NEEDED, PATCH, "dvc.lock"}:
         (folder / name).parent.mkdir(exist_ok=True)
         Path(client.download_artifacts(run.info.run_id, name, str(folder))).replace(folder / name)
+    _refuse_changed(version, run, folder)
     tags = run.data.tags
     lacking = [name for name in _NEEDED if not (folder / name).is_file()]
     commit = tags.get(COMMIT, "")
@@ -82,6 +83,18 @@ def fetch_recording(client: Store, version: Version, folder: Path) -> Recording:
         machine=json.loads(tags.get(MACHINE, "{}")),
         metrics=dict(run.data.metrics),
     )
+
+
+def _refuse_changed(version: Version, run: Run, folder: Path) -> None:
+    """The patch is code that will run, and the parameters steer it."""
+    fetched = [name for name in (*_NEEDED, PATCH, "dvc.lock") if (folder / name).is_file()]
+    changed = [name for name in fetched if not is_as_logged(run, name, folder / name)]
+    if changed:
+        raise ArtefactError(
+            f"what {version.name} version {version.number} was made of is not what was recorded",
+            f"run {run.info.run_id}: {', '.join(changed)}",
+            mend="put these artefacts of the run back, or choose another version",
+        )
 
 
 _ON_OR_OFF = {"true": "on", "false": "off"}

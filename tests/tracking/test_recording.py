@@ -2,13 +2,17 @@
 
 import hashlib
 import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 from worlds import environment
 
 from pipeline.cards import read_card, write_card
-from pipeline.errors import RegistryError
+from pipeline.errors import ArtefactError, DatasetError, RegistryError
 from pipeline.tracking import registry
+from pipeline.tracking.dataset import known_images
 from pipeline.tracking.live import open_live_run
 from pipeline.tracking.publish import publish
 from pipeline.tracking.record import WEIGHTS
@@ -88,6 +92,30 @@ def test_commit_patch_files_choices_and_machine_are_had_back(
         "evaluation/metrics.json": workspace.evaluation / "metrics.json",
     }.items():
         assert (folder / artefact).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("artefact", ["code.patch", "params.yaml", "dvc.lock"])
+def test_what_was_changed_in_the_store_of_artefacts_is_not_followed(
+    in_git, home, client, name, version, tmp_path, artefact
+):
+    in_git.export("export-1")
+    in_git.evaluate(0.75)
+    run_id = publish(in_git.workspace, home, name)
+    folder = Path(url2pathname(urlsplit(client.get_run(run_id).info.artifact_uri).path))
+    with (folder / artefact).open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(ArtefactError, match="not what was recorded") as told:
+        fetch_recording(client, version(in_git, run_id), tmp_path)
+    assert artefact in str(told.value)
+
+
+def test_splits_that_were_changed_there_decide_nothing(files, home, client, name):
+    run_id = publish(files.workspace, home, name)
+    assert known_images(client, run_id)
+    folder = Path(url2pathname(urlsplit(client.get_run(run_id).info.artifact_uri).path))
+    (folder / "data/splits.parquet").write_bytes(b"")
+    with pytest.raises(DatasetError, match="is not the one that was logged"):
+        known_images(client, run_id)
 
 
 def test_a_run_without_a_commit_says_what_it_lacks(files, home, client, name, version, tmp_path):
