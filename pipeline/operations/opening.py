@@ -67,7 +67,9 @@ def open_champion(
     knows = _knows(client, run_id) if run_id else None
     if knows is None:
         raise _immeasurable(
-            present, "its run does not say, in data/splits.parquet, on which images it was trained"
+            present,
+            "its run does not say on which images it was trained: data/splits.parquet is missing, "
+            "or not the one that was logged",
         )
     return Champion(present, variants, knows)
 
