@@ -16,12 +16,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.cards import write_card
-from pipeline.data.cache import UNLIMITED, read_image
+from pipeline.data.cache import read_square
 from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import TrainingStopped
 from pipeline.graph import training_key
 from pipeline.params import Params
-from pipeline.serving.images import to_square
 from pipeline.tracking.live import LiveRun, open_live_run
 from pipeline.training import checkpoint
 from pipeline.training.distributed import Processes, joined
@@ -112,9 +111,7 @@ def _write_sheet(workspace: Workspace, splits: Splits, feed: Feed) -> None:
     """What the network saw; of embeddings, the images that they were made of."""
     rows, places = splits.of("train"), choose_images(feed.labels)
     side = feed.how.source_side(feed.size)
-    squares = [
-        to_square(read_image(workspace.images, rows[place]), side, UNLIMITED) for place in places
-    ]
+    squares = [read_square(workspace.images, rows[place], side) for place in places]
     page = sheet(squares, places, len(rows), feed.how, feed.size, feed.seed)
     Image.fromarray(page).save(workspace.training_report / "augmented.png")
 

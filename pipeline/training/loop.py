@@ -99,6 +99,10 @@ def _descend(training: Training, batch: Batch) -> None:
         try:
             loss, right, seen = _gradient(training, batch)
             break
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):  # a batch norm's words
+                raise
+            raise _too_small() from None
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -229,10 +233,18 @@ def _too_large() -> TrainingError:
     )
 
 
+def _too_small() -> TrainingError:
+    return TrainingError(
+        "a single image has no batch statistics at this size, and a batch, or its part, is one",
+        mend="raise train.batch_size or image_size, or lower train.accumulate, in params.yaml",
+    )
+
+
 def _diverged(training: Training) -> TrainingError:
     progress = training.progress
+    step = min(progress.step + 1, training.feed.steps)  # of the last one, validation tells
     return TrainingError(
         "training diverged: the loss is no number any more",
-        f"epoch {progress.epoch}, step {progress.step + 1}, learning rate {progress.rate:.3g}",
+        f"epoch {progress.epoch}, step {step}, learning rate {progress.rate:.3g}",
         mend="lower train.learning_rate in params.yaml",
     )

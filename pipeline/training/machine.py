@@ -79,10 +79,16 @@ def choose(
     return choice
 
 
+_OUT_OF_MEMORY = (
+    *("can't allocate memory", "not enough memory", "CUDA error: out of memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a GPU's memory, or this machine's, did not suffice."""
     return isinstance(error, torch.OutOfMemoryError) or any(
-        said in str(error) for said in ("can't allocate memory", "not enough memory")
+        said in str(error) for said in _OUT_OF_MEMORY
     )
 
 

@@ -141,7 +141,7 @@ def _refuse_what_is_no_weights(params: TrainParams) -> None:
 def _safe(content: bytes, source: str) -> dict[str, Tensor]:
     try:
         return load(content)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # KeyError: a dtype that torch has no name for
         raise ParamsError(
             f"{source} is no safetensors file",
             str(error).splitlines()[0][:200],

@@ -65,6 +65,12 @@ def test_one_with_a_flipped_bit_is_passed_by_for_the_one_before(folder, place):
     assert checkpoint.load(folder)["progress"]["epoch"] == 9
 
 
+@pytest.mark.parametrize("junk", [b"", b"junk", b"(lp0\n", b"\x80\x02}q\x00."], ids=repr)
+def test_one_of_another_kind_with_the_right_checksum_is_passed_by(folder, junk):
+    newest(folder).write_bytes(hashlib.sha256(junk).digest() + junk)
+    assert checkpoint.load(folder)["progress"]["epoch"] == 9
+
+
 def test_where_none_is_whole_training_starts_anew(folder):
     for path in folder.glob("*.ckpt"):
         path.write_bytes(path.read_bytes()[:100])

@@ -95,7 +95,7 @@ def test_divergence_names_epoch_step_and_rate():
 
 def test_divergence_in_the_last_step_of_an_epoch_is_named_too():
     """Only the look at the validation images shows it."""
-    with pytest.raises(TrainingError, match="epoch 1"):
+    with pytest.raises(TrainingError, match="epoch 1, step 1,"):
         run(make_training(learning_rate=1e30, batch_size=60))
 
 
@@ -290,6 +290,15 @@ def test_what_torch_says_when_the_processor_has_no_memory_left_is_understood():
         torch.empty(10**16, dtype=torch.uint8)
     short_of_memory(training, 1, caught.value)
     assert next(fit(training, *VALIDATION)).parts == 2
+
+
+def test_a_single_image_that_batch_norms_cannot_take_is_a_named_error():
+    torch.manual_seed(3)
+    whole = nn.Conv2d(3, 4, SIZE)  # one value a channel is left of an image
+    network = Network(nn.Sequential(whole, nn.BatchNorm2d(4), nn.Flatten()), 4, 2, dropout=0.0)
+    with pytest.raises(TrainingError, match="no batch statistics") as told:
+        run(make_training(network, batch_size=4, accumulate=4))
+    assert "train.accumulate" in told.value.mend
 
 
 def test_a_single_image_that_does_not_fit_ends_it():
