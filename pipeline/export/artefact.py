@@ -86,7 +86,7 @@ def seal(
     for name, content in (files or {}).items():
         (folder / name).write_bytes(content)
     _seal_code(folder / "code")
-    write_card(folder / DIGESTS, _hash_files(folder))
+    write_card(folder / DIGESTS, _hash_sealed(folder))
     return serving_digest(folder)
 
 
@@ -95,7 +95,7 @@ def serving_digest(folder: Path) -> str:
 
     Raises ArtefactError where a file is missing, changed, or not named there.
     """
-    found = _hash_files(folder)
+    found = _hash_sealed(folder)
     try:
         stated = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -206,14 +206,22 @@ def _seal_code(target: Path) -> None:
         (package / name).write_bytes(data)
 
 
-def _hash_files(folder: Path) -> dict[str, str]:
-    """A link has no digest: what it points to could change without a trace here."""
+def hash_files(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file under *folder*, by its path there.
+
+    A link has none: what it points to could change without a trace here.
+    """
     return {
         path.relative_to(folder).as_posix(): "link" if path.is_symlink() else _sha256(path)
         for path in sorted(folder.rglob("*"))
-        if (path.is_file() or path.is_symlink()) and path != folder / DIGESTS
+        if path.is_file() or path.is_symlink()
     }
 
 
+def _hash_sealed(folder: Path) -> dict[str, str]:
+    return {name: digest for name, digest in hash_files(folder).items() if name != DIGESTS}
+
+
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

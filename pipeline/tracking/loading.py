@@ -17,9 +17,9 @@ import mlflow
 from ruamel.yaml import YAML
 
 from pipeline.errors import ArtefactError, RegistryError
-from pipeline.export.artefact import SealedClassifier, check_digest, open_artefact
+from pipeline.export.artefact import SealedClassifier, check_digest, hash_files, open_artefact
 from pipeline.serving.engine import AUTO
-from pipeline.tracking.packaging import FILES, SERVING, hash_files, package
+from pipeline.tracking.packaging import FILES, SERVING, package
 from pipeline.tracking.pickles import find_pickles
 from pipeline.tracking.registry import Version
 from pipeline.workspace import Home, fresh

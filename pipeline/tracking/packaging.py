@@ -5,7 +5,6 @@ served_model.py                                             the shell, beside th
 artifacts/serving/                                          the sealed model, as it is
 """
 
-import hashlib
 import importlib.metadata
 import json
 import warnings
@@ -16,6 +15,8 @@ import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType, Array, Map
+
+from pipeline.export.artefact import hash_files
 
 FILES = "darkroom.files"
 """Tag: sha256 of each file of the model as MLflow stores it, as JSON."""
@@ -58,23 +59,6 @@ def package(folder: Path, serving: Path, example: bytes | None = None) -> None:
 def file_tags(folder: Path) -> dict[str, str]:
     """Return what a version states of its files, by which it is checked before it is loaded."""
     return {FILES: json.dumps(hash_files(folder), sort_keys=True)}
-
-
-def hash_files(folder: Path) -> dict[str, str]:
-    """Return the sha256 of each file under *folder*; MLflow stores them as they are here.
-
-    A link has none: what it points to could change without a trace here.
-    """
-    return {
-        path.relative_to(folder).as_posix(): "link" if path.is_symlink() else _sha256(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() or path.is_symlink()
-    }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _requirements() -> list[str]:

@@ -105,13 +105,13 @@ def test_a_model_of_another_split_is_refused_before_a_test_image_is_opened(finis
 
 def test_a_model_that_was_tampered_with_and_sealed_again_is_not_imported(finished, tmp_path):
     from pipeline.cards import write_card
-    from pipeline.export.artefact import DIGESTS, _hash_files
+    from pipeline.export.artefact import DIGESTS, _hash_sealed
 
     serving = finished.workspace.serving
     (code,) = serving.glob("code/*/serving/classifier.py")
     code.unlink()
     code.write_text(f"open({str(tmp_path / 'canary')!r}, 'w').close()\n")
-    write_card(serving / DIGESTS, _hash_files(serving))
+    write_card(serving / DIGESTS, _hash_sealed(serving))
     for verb in ("evaluate", "register"):
         done = finished.run("darkroom", verb, ok=False)
         assert done.returncode != 0 and "not the one" in done.stderr, done.stderr
