@@ -1,64 +1,24 @@
 """kill -9 between any two steps of `register`: who serves has passed, and a repeat completes."""
 
 import multiprocessing
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killed_registers import KILLED, register_and_die
 from mlflow import MlflowClient
 from registrations import MEDIOCRE, RIGHT, Project, make_project
 
-from pipeline.operations import register
-from pipeline.tracking import publish
 from pipeline.workspace import Home
 
-_READS = ("get_", "search_", "list_", "download_")
-_KILLED = 9
 _KILLS = 20
-
-
-class Dying:
-    """A store whose owner is killed before its *last* write."""
-
-    def __init__(self, store: MlflowClient, writes: list[str], last: int) -> None:
-        self._store, self._writes, self._last = store, writes, last
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._store, name)
-        if not callable(found) or name.startswith(_READS):
-            return found
-
-        def write(*arguments: Any, **options: Any) -> Any:
-            if len(self._writes) == self._last:
-                os._exit(_KILLED)
-            self._writes.append(name)
-            return found(*arguments, **options)
-
-        return write
-
-
-def register_and_die(project: Project, last: int, report: Any = None) -> None:
-    """Register in this process, a child, until it is killed."""
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    writes: list[str] = []
-    for module in (register, publish):
-        connect = module.connect
-
-        def dying(*arguments: Any, connect: Any = connect, **options: Any) -> Dying:
-            return Dying(connect(*arguments, **options), writes, last)
-
-        module.connect = dying  # type: ignore[attr-defined]
-    project.register()
-    if report is not None:
-        report.put(writes)
 
 
 @pytest.fixture(scope="module")
 def processes() -> Any:
     """Children that have imported everything already, and nothing of this process."""
     made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["test_killed_register"])
+    made.set_forkserver_preload(["killed_registers"])
     return made
 
 
@@ -86,8 +46,9 @@ def test_a_register_that_is_killed_between_two_steps_is_completed_by_a_repeat(
     whole = with_champion(tmp_path / "whole", home, "whole")
     child = processes.Process(target=register_and_die, args=(whole, -1, report))
     child.start()
-    writes = report.get()
     child.join()
+    assert child.exitcode == 0
+    writes = report.get()
     wanted = state_of(home, "whole")
     assert wanted["aliases"] == {"challenger": 2, "champion": 2} and wanted["models"] == 2
 
@@ -100,7 +61,7 @@ def test_a_register_that_is_killed_between_two_steps_is_completed_by_a_repeat(
         child = processes.Process(target=register_and_die, args=(project, last))
         child.start()
         child.join()
-        assert child.exitcode == _KILLED, f"before write {last}, {writes[last]}"
+        assert child.exitcode == KILLED, f"before write {last}, {writes[last]}"
         killed = state_of(home, name)
         assert killed["serves"] == "true", f"before {writes[last]}"
         assert killed["aliases"]["champion"] in (1, 2)
