@@ -54,7 +54,8 @@ class Augmentation:
 
 def draw(n: int, seed: int, epoch: int) -> Floats:
     """Return (n, 16) numbers from [0, 1): a row for each of *n* images."""
-    random = np.random.Generator(np.random.Philox(key=[seed % 2**64, epoch]))
+    key = np.array([seed % 2**64, epoch], np.uint64)  # a list would pass large seeds as floats
+    random = np.random.Generator(np.random.Philox(key=key))
     return random.random((n, _DRAWS), np.float32)
 
 

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from pages import shown_whole
 from PIL import Image
 from worlds import World, make_world, write_digits
 
@@ -37,31 +38,17 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> World:
 def test_a_browser_shows_the_whole_report_and_asks_for_nothing_else(
     reported, browser, tmp_path, width, scheme
 ):
-    address = (reported.workspace.data_report / "index.html").as_uri()
-    complaints, requests = [], []
-    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: complaints.append(dialog.message))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(address)
-    page.screenshot(path=tmp_path / "report.png", full_page=True)
-
-    asked = [url for url in requests if not url.startswith("data:")]
-    assert (complaints, asked) == ([], [address])
-    assert page.locator("h1").inner_text() == "source"
-    for section in SECTIONS:
-        assert page.locator(f"#{section} > h2").is_visible(), section
-    for said in ("once more.png", "in two classes.png", "left out until", "photo"):
-        assert page.get_by_text(said).count(), said
-    widths = page.locator("img").evaluate_all("all => all.map(one => one.naturalWidth)")
-    assert len(widths) > 100
-    assert min(widths) > 0
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for summary in page.locator("summary").all():
-        summary.click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.close()
+    images = shown_whole(
+        browser,
+        reported.workspace.data_report / "index.html",
+        tmp_path / "report.png",
+        width=width,
+        scheme=scheme,
+        title="source",
+        sections=SECTIONS,
+        words=("once more.png", "in two classes.png", "left out until", "photo"),
+    )
+    assert images > 100
 
 
 def test_the_report_is_the_same_when_split_runs_again(reported):

@@ -2,6 +2,7 @@
 
 import pytest
 from evaluable import make_evaluable
+from pages import shown_whole
 
 from pipeline.evaluation import timing
 from pipeline.params import Params
@@ -32,28 +33,14 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Works
 def test_a_browser_shows_the_whole_page_and_asks_for_nothing_else(
     evaluated, browser, tmp_path, width, scheme
 ):
-    address = (evaluated.evaluation / "index.html").as_uri()
-    complaints, requests = [], []
-    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: complaints.append(dialog.message))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(address)
-    page.screenshot(path=tmp_path / "evaluation.png", full_page=True)
-
-    asked = [url for url in requests if not url.startswith("data:")]
-    assert (complaints, asked) == ([], [address])
-    assert page.locator("h1").inner_text() == "greys"
-    for section in SECTIONS:
-        assert page.locator(f"#{section} > h2").is_visible(), section
-    for said in ("fp32", "int8", "alert('dark')", "phone", "relabel_proposed.csv"):
-        assert page.get_by_text(said).count(), said
-    widths = page.locator("img").evaluate_all("all => all.map(one => one.naturalWidth)")
-    assert len(widths) > 8
-    assert min(widths) > 0
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for summary in page.locator("summary").all():
-        summary.click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.close()
+    images = shown_whole(
+        browser,
+        evaluated.evaluation / "index.html",
+        tmp_path / "evaluation.png",
+        width=width,
+        scheme=scheme,
+        title="greys",
+        sections=SECTIONS,
+        words=("fp32", "int8", "alert('dark')", "phone", "relabel_proposed.csv"),
+    )
+    assert images > 8
