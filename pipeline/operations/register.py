@@ -145,7 +145,8 @@ def _compared(champion: Champion, opened: Opened) -> dict[str, str]:
 def _shown(tags: Mapping[str, str]) -> dict[str, float]:
     """The test.* figures of a version for MLflow's comparisons, each variant's under its name."""
     of_variants = json.loads(tags.get(_VARIANTS, "{}"))
-    names = {"images", *(name for figures in of_variants.values() for name in figures)}
+    # In the order in which they are judged: MLflow's table of models keeps it
+    names = dict.fromkeys(["images", *(name for each in of_variants.values() for name in each)])
     figures = {
         f"test.{name}{bound}": float(tags[f"test.{name}{bound}"])
         for name in names
