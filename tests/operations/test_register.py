@@ -177,6 +177,22 @@ def test_a_known_model_is_not_measured_again(project, register):
     assert (told.number, told.new) == (1, False)
 
 
+def test_a_persons_own_tag_among_the_figures_stops_nothing(project, register, client):
+    register(RIGHT)
+    client.set_model_version_tag(project.params.model_name, "1", "test.reviewed", "yes")
+    assert project.register().number == 1
+
+
+def test_a_register_that_was_cut_off_does_not_undo_a_persons_rollback(project, register, client):
+    """It was killed between the alias and the tag that says it is done."""
+    register(MEDIOCRE)
+    register(RIGHT)
+    name = project.params.model_name
+    client.delete_model_version_tag(name, "2", "darkroom.settled")
+    rollback(project.home, project.params, print)
+    assert project.register().champion == 1
+
+
 def test_a_gate_of_latency_is_measured(client, tmp_path, home):
     slow = make_project(tmp_path / "slow", home, "slow", {"latency_p99_ms": {"max": 0.0001}})
     slow.make(RIGHT)

@@ -93,6 +93,12 @@ def test_one_that_disagrees_here_is_set_aside_by_name_however_fast(tmp_path):
     assert "disagrees" in chosen.set_aside["int8"]
 
 
+def test_a_graph_that_onnx_runtime_cannot_run_is_an_error_of_ours(tmp_path):
+    (tmp_path / "fp32.onnx").write_bytes(b"no graph")
+    with pytest.raises(ArtefactError, match=r"cannot run fp32\.onnx"):
+        engine.Engine(tmp_path / "fp32.onnx")
+
+
 def test_no_number_is_no_agreement(tmp_path):
     chosen = choose(*model(tmp_path, fp32={"work": 40}, int8={"bias": float("nan")}))
     assert chosen.variant == "fp32"
