@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -89,6 +89,32 @@ def training_key(workspace: Workspace, home: Home, train: TrainParams, values: A
     except OSError:
         content = ""  # the stage says so when it reads it
     return hashlib.sha256(f"{key} {content}".encode()).hexdigest()[:32]
+
+
+def recorded_version(workspace: Workspace, stage: str, out: str) -> str | None:
+    """Return the version of *out* in dvc.lock; None where DVC has not stored any of *stage*."""
+    try:
+        outs = YAML(typ="safe").load(workspace.dvc_lock)["stages"][stage]["outs"]
+        return next((str(found["md5"]) for found in outs if found["path"] == out), None)
+    except (OSError, YAMLError, KeyError, TypeError):
+        return None
+
+
+def folder_version(folder: Path) -> str:
+    """Return what DVC will call *folder* with the files that it holds now."""
+    files = {
+        path.relative_to(folder).as_posix(): hashlib.md5(
+            path.read_bytes(), usedforsecurity=False
+        ).hexdigest()
+        for path in _files(folder)
+    }
+    return hashlib.md5(listing_of(files), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def listing_of(files: Mapping[str, str]) -> bytes:
+    """Return DVC's list of a folder's *files* (path → MD5): its MD5 is the folder's version."""
+    entries = [{"md5": files[name], "relpath": name} for name in sorted(files)]
+    return json.dumps(entries, sort_keys=True).encode()
 
 
 def dataset_version(workspace: Workspace) -> str:

@@ -44,12 +44,6 @@ class Cache:
             raise _not_held(version) from None
 
 
-def listing_of(files: Mapping[str, str]) -> bytes:
-    """Return DVC's list of a folder's *files* (path → MD5): its MD5 is the folder's version."""
-    entries = [{"md5": files[name], "relpath": name} for name in sorted(files)]
-    return json.dumps(entries, sort_keys=True).encode()
-
-
 def link_to_cache(workspace: Workspace) -> None:
     """Let every file of the dataset that DVC has left a copy of its own share its cached bytes.
 

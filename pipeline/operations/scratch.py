@@ -16,8 +16,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.errors import CommandError, DatasetError, ProjectError, RegistryError, TrainingError
-from pipeline.graph import version_in
-from pipeline.operations.dvc_cache import listing_of, md5_of, open_cache, replace_by_link
+from pipeline.graph import folder_version, version_in
+from pipeline.operations.dvc_cache import md5_of, open_cache, replace_by_link
 from pipeline.operations.git import git
 from pipeline.params import set_values
 from pipeline.tracking.code import git_environment, kept_by_git
@@ -137,12 +137,7 @@ def _unlike_the_lock(scratch: Workspace, recording: Recording) -> tuple[str, ...
 
 def _md5(path: Path) -> str | None:
     """As dvc.lock states it, of a file or of a folder."""
-    if not path.is_dir():
-        return md5_of(path)
-    files = {
-        p.relative_to(path).as_posix(): md5_of(p) or "" for p in path.rglob("*") if p.is_file()
-    }
-    return hashlib.md5(listing_of(files), usedforsecurity=False).hexdigest() + ".dir"
+    return folder_version(path) if path.is_dir() else md5_of(path)
 
 
 def _link_dataset(workspace: Workspace, scratch: Workspace) -> None:

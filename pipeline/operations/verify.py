@@ -18,11 +18,10 @@ from pipeline.data.reading import opened_folder, read_beneath
 from pipeline.data.sources import open_source
 from pipeline.data.store import held
 from pipeline.errors import CommandError, DarkroomError, DatasetError, UnreadableImage
-from pipeline.graph import dataset_version
+from pipeline.graph import dataset_version, listing_of
 from pipeline.operations.dvc import dvc, has_remote
 from pipeline.operations.dvc_cache import (
     Cache,
-    listing_of,
     md5_of,
     open_cache,
     refuse_other_version,

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pipeline.cards import read_card, write_card
 from pipeline.data.cache import decoded, labels_of, read_image, read_square
 from pipeline.data.limits import image_limits
 from pipeline.data.splits import Splits, read_splits
-from pipeline.errors import DatasetError
+from pipeline.errors import Busy, DatasetError
 from pipeline.export.artefact import open_artefact, seal
 from pipeline.export.fine_tune import fine_tune, recipe
 from pipeline.export.fitting import Fitted, fit, threshold_files
@@ -26,11 +27,12 @@ from pipeline.export.graphs import BATCH, Graphs, batches, make_graphs
 from pipeline.export.parity import largest_difference, refuse_disparity
 from pipeline.export.prune import flops, prune
 from pipeline.export.variants import Bounds, Variant
-from pipeline.graph import stage_key
+from pipeline.graph import stage_key, training_key
 from pipeline.metrics import accuracy, log_loss
 from pipeline.params import ExportParams, Params
 from pipeline.serving.classifier import INTERFACE
 from pipeline.serving.engine import FP32, INT8
+from pipeline.training import checkpoint
 from pipeline.training.feed import Feed, on_device
 from pipeline.training.loop import predictions
 from pipeline.training.models import Architecture, Network, build
@@ -47,6 +49,7 @@ Images = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], None]) -> None:
     """Raises ArtefactError where the exported model does not agree with the network, DatasetError
     where there is no image to validate on or one is damaged; then there is no artefact."""
+    _forget_checkpoints(workspace, home, params)
     trained = read_card(workspace.trained / "card.json")
     weights = workspace.trained / "model.safetensors"
     splits, export = read_splits(workspace.splits), params.export
@@ -221,6 +224,14 @@ def _int8_files(graphs: Graphs, validation: Images, export: ExportParams) -> dic
 def _some_images(workspace: Workspace, splits: Splits, count: int) -> list[bytes]:
     rows = (*splits.of("validation"), *splits.of("train"))[:count]
     return [read_image(workspace.images, row) for row in rows]
+
+
+def _forget_checkpoints(workspace: Workspace, home: Home, params: Params) -> None:
+    """DVC has stored what training wrote, else this stage would not run."""
+    folder = checkpoint.folder_of(home.private, training_key(workspace, home, params.train))
+    with suppress(Busy), checkpoint.hold(folder):
+        if checkpoint.written(folder):
+            checkpoint.forget(folder)
 
 
 def _told(variant: Variant) -> str:

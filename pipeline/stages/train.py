@@ -6,20 +6,22 @@ What they came of (key, parameters) → reports/training, so that equal weights 
 import csv
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from pipeline.cards import write_card
 from pipeline.data.cache import read_square
 from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import TrainingStopped
-from pipeline.graph import training_key
+from pipeline.graph import folder_version, recorded_version, training_key
 from pipeline.params import Params
 from pipeline.tracking.live import LiveRun, open_live_run
 from pipeline.training import checkpoint
@@ -53,9 +55,20 @@ def run(
             say, watch = _nothing, _nothing
         splits = read_splits(workspace.splits)
         key = training_key(workspace, home, params.train)
-        folder = home.private / "checkpoints" / key
+        folder = checkpoint.folder_of(home.private, key)
         with checkpoint.hold(folder) if processes.is_first else nullcontext():
+            if processes.is_first and _is_stored(workspace, folder):
+                checkpoint.forget(folder)
             _run(workspace, home, params, splits, key, folder, processes, say, watch)
+
+
+def _is_stored(workspace: Workspace, folder: Path) -> bool:
+    """Whether DVC holds what the checkpoints of *folder* led to: then it is trained again by force,
+    else its outputs were lost, to a full disk or a kill, before DVC had stored them."""
+    version = checkpoint.written(folder)
+    return version is not None and version == recorded_version(
+        workspace, "train", workspace.trained.relative_to(workspace.root).as_posix()
+    )
 
 
 def _run(
@@ -86,13 +99,16 @@ def _run(
         "params": params.train.model_dump(),
         "start": asdict(start),
     }
+    made_with = {key: origin[key] for key in ("device", "precision", "compiled", "start")}
+    made_with["torch"] = str(torch.__version__)  # what it is is a class of its own
     results = Results(params.train.keep)
     if not processes.is_first:
-        _train(training, validation, results, folder, LiveRun(None, "", say), say, watch)
+        silent = LiveRun(None, "", say)
+        _train(training, validation, results, folder, made_with, silent, say, watch)
         return
     live = open_live_run(workspace, home, params.model_name, card, origin, say)
     with live.ending():
-        _train(training, validation, results, folder, live, say, watch)
+        _train(training, validation, results, folder, made_with, live, say, watch)
     best = results.best_epoch
     trained = fresh(workspace.trained)
     (trained / "model.safetensors").write_bytes(results.best)
@@ -100,7 +116,7 @@ def _run(
     _write_epochs(trained / "epochs.csv", results.epochs)
     write_card(fresh(workspace.training_report) / "card.json", origin)
     _write_sheet(workspace, splits, training.feed)
-    checkpoint.forget(folder)
+    checkpoint.mark_written(folder, folder_version(trained))
     say(
         f"kept epoch {best.epoch} of {len(results.epochs)}: validation accuracy "
         f"{best.validation_accuracy:.4f}, loss {best.validation_loss:.4f}"
@@ -125,12 +141,23 @@ def _train(
     validation: tuple[Inputs, npt.NDArray[np.int64]],
     results: Results,
     folder: Path,
+    made_with: Mapping[str, Any],
     live: LiveRun,
     say: Callable[[str], None],
     watch: Watch,
 ) -> None:
-    """Go through the epochs that are left, saving as it goes."""
-    if state := checkpoint.load(folder):
+    """Go through the epochs that are left, saving as it goes.
+
+    *made_with*: what else decides the bytes of the weights; a checkpoint of another is left alone.
+    """
+    state = checkpoint.load(folder)
+    if state and state["made_with"] != made_with:
+        changed = [key for key, value in made_with.items() if state["made_with"][key] != value]
+        say(f"beginning anew: it was begun with another {', '.join(changed)}")
+        state = None
+        if training.processes.is_first:
+            checkpoint.forget(folder)
+    if state:
         training.restore(state["training"])
         results.restore(state["results"])
         training.processes.part_ways(training.params.seed + training.progress.steps)
@@ -143,7 +170,11 @@ def _train(
     def save() -> None:
         if not processes.is_first:
             return
-        whole = {"training": training.state(), "results": results.state()}
+        whole = {
+            "made_with": dict(made_with),
+            "training": training.state(),
+            "results": results.state(),
+        }
         checkpoint.save(folder, training.progress.steps, whole)
 
     parts, pace = training.parts, Pace()

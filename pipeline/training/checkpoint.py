@@ -23,6 +23,12 @@ _KEPT = 2
 _ABANDONED = 8
 """Other trainings that were begun and never ended whose checkpoints are kept, the latest ones."""
 _DIGEST = 32
+_WRITTEN = "written"
+
+
+def folder_of(private: Path, key: str) -> Path:
+    """Return where the training of *key* leaves its checkpoints."""
+    return private / "checkpoints" / key
 
 
 @contextmanager
@@ -35,7 +41,6 @@ def hold(folder: Path) -> Iterator[Path]:
         mend="wait until it is done: its result will be taken over",
     )
     with held(Path(f"{folder}.lock"), busy):
-        folder.mkdir(exist_ok=True)
         _sweep(folder)
         yield folder
 
@@ -57,6 +62,7 @@ def save(folder: Path, step: int, state: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     content = buffer.getbuffer()
+    folder.mkdir(exist_ok=True)
     scratch = folder / ".scratch"
     with scratch.open("wb") as file:
         file.write(hashlib.sha256(content).digest())
@@ -85,6 +91,20 @@ def load(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def mark_written(folder: Path, version: str) -> None:
+    """The outputs are written, as *version*. DVC has yet to store them, and may fail at it: until
+    it has, the last checkpoint stays, so that they can be written again without any training."""
+    (folder / _WRITTEN).write_text(version)
+
+
+def written(folder: Path) -> str | None:
+    """Return the version that the training of *folder* was written as; None before its end."""
+    try:
+        return (folder / _WRITTEN).read_text()
+    except FileNotFoundError:
+        return None
+
+
 def forget(folder: Path) -> None:
-    """The outputs are written: a forced run trains anew."""
+    """The outputs are stored: a forced run trains anew."""
     shutil.rmtree(folder, ignore_errors=True)

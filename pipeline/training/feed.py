@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipeline.params import TrainParams
 from pipeline.training.augment import Augmentation, Floats, augment, draw, warps
+from pipeline.training.memory import halving
 from pipeline.training.on_device import augment_batch, is_able
 
 Places = npt.NDArray[np.int64]
@@ -100,7 +101,13 @@ class Feed:
         if inputs.ndim == 2 or not self._changes:
             return Batch(inputs, labels)
         warp = warps(draws, self.how, inputs.shape[1], self.size) if self._needs_warp else None
-        return Batch(augment_batch(inputs, warp, draws, self.how, self.size), labels)
+
+        def make(start: int, stop: int) -> Tensor:
+            part = slice(start, stop)
+            matrices = None if warp is None else warp[part]
+            return augment_batch(inputs[part], matrices, draws[part], self.how, self.size)
+
+        return Batch(halving(make, 0, len(places)), labels)
 
     @property
     def _needs_warp(self) -> bool:

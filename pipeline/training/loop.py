@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from pipeline.errors import TrainingError
 from pipeline.metrics import accuracy, log_loss
 from pipeline.training.feed import Batch
-from pipeline.training.machine import is_out_of_memory
+from pipeline.training.memory import halving, is_out_of_memory, too_large
 from pipeline.training.models import Network
 from pipeline.training.optimization import l1_penalty, schedule_share, set_rate, update_mean
-from pipeline.training.session import Training, random_state, set_random_state
+from pipeline.training.session import Training, random_state, set_random_state, statistics
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def fit(
 def _descend(training: Training, batch: Batch) -> None:
     """One step down the gradient; where memory is short, the batch goes through in more parts."""
     device = training.feed.device
-    random = random_state(device)
+    random, before = random_state(device), statistics(training.network)
     while True:
         try:
             loss, right, seen = _gradient(training, batch)
@@ -107,9 +107,10 @@ def _descend(training: Training, batch: Batch) -> None:
             if not is_out_of_memory(error):
                 raise
             if training.parts >= len(batch.labels):
-                raise _too_large() from None
+                raise too_large() from None
             training.parts *= 2
             set_random_state(random, device)
+            training.network.load_state_dict(before, strict=False)
     progress, params = training.progress, training.params
     if not np.isfinite(loss):
         raise _diverged(training)
@@ -183,7 +184,8 @@ def _validate(
     training.processes.share_statistics(training.network)
     if training.mean is not None:
         training.processes.share_statistics(training.mean)
-    at_once = max(1, training.params.batch_size // training.parts)
+    # The same in every process, however short its memory: they stop between two parts together
+    at_once = -(-training.params.batch_size // training.params.accumulate)
     parts: list[npt.NDArray[np.float64]] = []
     for part in predictions(training.judged, inputs, training.feed.device, at_once):
         parts.append(part)
@@ -210,10 +212,14 @@ def predictions(
 ) -> Iterator[npt.NDArray[np.float64]]:
     """Yield probabilities, (batch_size, num_classes), computed in float64 from the logits."""
     network.eval()
-    for start in range(0, len(inputs), batch_size):
+
+    def predict(start: int, stop: int) -> Tensor:
         with torch.inference_mode():
-            batch = torch.from_numpy(inputs[start : start + batch_size]).to(device)
-            part = torch.softmax(network(batch).double(), 1).cpu()
+            batch = torch.from_numpy(inputs[start:stop]).to(device)
+            return torch.softmax(network(batch).double(), 1).cpu()
+
+    for start in range(0, len(inputs), batch_size):
+        part = halving(predict, start, min(start + batch_size, len(inputs)))
         yield np.asarray(part.numpy(), np.float64)
 
 
@@ -224,13 +230,6 @@ def _set_mode(training: Training) -> None:
     network.train()
     network.backbone.train(not still)
     network.backbone.requires_grad_(not still)
-
-
-def _too_large() -> TrainingError:
-    return TrainingError(
-        "memory does not suffice for a single image",
-        mend="set train.image_size to less, or train.model to a smaller one, in params.yaml",
-    )
 
 
 def _too_small() -> TrainingError:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pipeline.params import TrainParams
+from pipeline.training.memory import is_out_of_memory
 from pipeline.training.models import Network
 from pipeline.training.session import random_state, set_random_state
 
@@ -77,19 +78,6 @@ def choose(
             + (", compiled" if choice.compile else "")
         )
     return choice
-
-
-_OUT_OF_MEMORY = (
-    *("can't allocate memory", "not enough memory", "CUDA error: out of memory"),
-    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
-)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a GPU's memory, or this machine's, did not suffice."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        said in str(error) for said in _OUT_OF_MEMORY
-    )
 
 
 def _measure(network: Network, size: int, steps: int, params: TrainParams, given: Choice) -> Choice:

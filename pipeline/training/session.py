@@ -77,6 +77,15 @@ class Training:
         set_random_state(state["random"], self.feed.device)
 
 
+def statistics(network: Network) -> dict[str, Tensor]:
+    """Return a copy of what a forward pass changes: the statistics of batch norms."""
+    return {
+        name: buffer.clone()
+        for name, buffer in network.named_buffers()
+        if name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")
+    }
+
+
 def random_state(device: torch.device) -> list[Tensor]:
     """Return what dropout draws from: the state of torch's generators."""
     on_device = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []

@@ -16,6 +16,8 @@ import pytest
 from processes import gone_within, kill, start, trainers, wait_until
 from worlds import World, can_trace, make_world, write_digits
 
+from pipeline.training import checkpoint
+
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 
 EPOCHS = 24
@@ -81,9 +83,45 @@ def goes_on_to_the_same(world: World, prepared: Prepared, going_on: bool | None 
     assert weights(world) == prepared.weights
     assert (world.workspace.trained / "epochs.csv").read_text() == prepared.epochs
     assert not trainers(world)
-    left = (world.home.private / "checkpoints").iterdir()
-    assert [path for path in left if path.is_dir()] == []
     return said
+
+
+def checkpoint_folders(world: World) -> list[Path]:
+    return [path for path in (world.home.private / "checkpoints").iterdir() if path.is_dir()]
+
+
+def trained_epochs(said: str) -> int:
+    return len(re.findall(rf"^epoch \d+/{EPOCHS} ", said, re.MULTILINE))
+
+
+def test_what_dvc_did_not_come_to_store_is_written_again_without_any_training(prepared, fork):
+    fork.run(*TRAINER)  # as if DVC had been killed, or its disk had been full, right after it
+    said = goes_on_to_the_same(fork, prepared)
+    assert trained_epochs(said) == 0
+
+
+@pytest.mark.full
+def test_what_dvc_has_stored_is_trained_anew_by_force_and_its_checkpoint_goes(prepared, fork):
+    fork.run("dvc", *REPRO)
+    forced = fork.run("dvc", *REPRO, "--force").stdout
+    assert trained_epochs(forced) == EPOCHS and "going on" not in forced
+    assert weights(fork) == prepared.weights
+    fork.run("dvc", "repro", "--single-item", "export")
+    assert checkpoint_folders(fork) == []
+
+
+@pytest.mark.full
+def test_a_checkpoint_of_another_torch_is_left_alone(prepared, fork, tmp_path):
+    repro = start_and_wait_for_epoch(fork, tmp_path / "log", 3)
+    kill(*trainers(fork))
+    repro.wait(60)
+    newest = max(checkpoints(fork))
+    state = checkpoint.load(newest.parent)
+    state["made_with"]["torch"] = "1.0"
+    checkpoint.save(newest.parent, int(newest.stem), state)
+    said = goes_on_to_the_same(fork, prepared, going_on=False)
+    assert "begun with another torch" in said
+    assert trained_epochs(said) == EPOCHS
 
 
 @pytest.mark.full
@@ -191,4 +229,4 @@ def test_what_has_changed_is_trained_from_its_beginning(fork, tmp_path, changed)
         loop.write_text(loop.read_text() + "\n# another loop\n")
     said = fork.run("dvc", *REPRO).stdout
     assert "going on" not in said
-    assert len(re.findall(rf"^epoch \d+/{EPOCHS} ", said, re.MULTILINE)) == EPOCHS
+    assert trained_epochs(said) == EPOCHS

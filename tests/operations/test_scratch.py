@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from worlds import environment
 
 from pipeline.errors import DarkroomError, DatasetError, ProjectError, RegistryError, TrainingError
-from pipeline.operations.dvc_cache import listing_of
+from pipeline.graph import listing_of
 from pipeline.operations.scratch import scratch_of
 from pipeline.tracking.code import code_state
 from pipeline.tracking.recording import Recording

@@ -119,7 +119,7 @@ def test_trainings_that_nobody_ended_do_not_pile_up(tmp_path):
         os.utime(tmp_path / f"key-{age}", (1e9 - age, 1e9 - age))
     with checkpoint.hold(tmp_path / "key-11"), checkpoint.hold(tmp_path / "new"):
         left = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
-    assert left == sorted([*(f"key-{age}" for age in range(8)), "key-11", "new"])
+    assert left == sorted([*(f"key-{age}" for age in range(8)), "key-11"])
 
 
 def _made(folder):
@@ -138,7 +138,6 @@ with checkpoint.hold(Path(sys.argv[1])):
 
 def test_a_second_trainer_leaves_with_a_named_error_that_may_be_tried_again(tmp_path):
     with checkpoint.hold(tmp_path / "key") as held:
-        assert held.is_dir()
         with pytest.raises(Busy) as caught, checkpoint.hold(tmp_path / "key"):
             pass
         assert caught.value.retryable and str(held) in str(caught.value)

@@ -13,6 +13,7 @@ from trainings import train_params
 
 from pipeline.training.augment import Augmentation
 from pipeline.training.feed import Feed, augmentation_of
+from pipeline.training.on_device import augment_batch
 
 COUNT, SIZE = 23, 8
 NOTHING = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, False, 0.0)
@@ -69,6 +70,22 @@ def test_an_image_looks_the_same_whatever_batch_it_comes_in(how):
     assert sampled.items() <= expected.items()
     halves = [shown(make_feed(how, rank=rank, world_size=2)) for rank in (0, 1)]
     assert halves[0] | halves[1] == expected
+
+
+def test_where_memory_is_short_on_the_device_images_are_augmented_fewer_at_a_time(monkeypatch):
+    feed = make_feed(replace(MUCH, trivial=False))
+    feed = replace(feed, resident=torch.from_numpy(feed.inputs))
+    expected, made = shown(feed), []
+
+    def short(pixels: torch.Tensor, *others: object) -> torch.Tensor:
+        if len(pixels) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        made.append(len(pixels))
+        return augment_batch(pixels, *others)
+
+    monkeypatch.setattr("pipeline.training.feed.augment_batch", short)
+    assert shown(feed) == expected
+    assert sum(made) == COUNT
 
 
 def test_an_image_looks_different_in_another_epoch_and_from_another_seed():

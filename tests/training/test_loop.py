@@ -284,6 +284,35 @@ def test_where_memory_is_short_the_batch_goes_through_in_parts_as_if_they_had_be
     assert weights(training.network) == weights(expected.network)
 
 
+def test_a_pass_that_failed_for_want_of_memory_leaves_no_trace_in_batch_norms():
+    training, expected = make_training(batch_size=60), make_training(batch_size=60, accumulate=2)
+    short_of_memory(training, 1, torch.OutOfMemoryError("CUDA out of memory"))
+    run(training)
+    run(expected)
+    assert weights(training.network) == weights(expected.network)
+
+
+def test_where_memory_is_short_validation_says_the_same_in_the_same_parts():
+    """Processes that train together talk between two parts: each must see as many of them."""
+    training = make_training(flat(), **ALL_IN_ONE)
+    records = list(fit(training, *greys(120, seed=1)))
+    short = make_training(flat(), **ALL_IN_ONE)
+    fails_above(20, short)
+    told = list(fit(short, *greys(120, seed=1)))
+    assert [r for r in told if isinstance(r, Look)] == [r for r in records if isinstance(r, Look)]
+    assert told[-1].validation_loss == pytest.approx(records[-1].validation_loss, rel=1e-6)
+
+
+def fails_above(images: int, training) -> None:
+    """Let the network have no memory for more than so many images at once."""
+
+    def fail(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        if len(inputs[0]) > images:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    training.network.head.register_forward_pre_hook(fail)
+
+
 def test_what_torch_says_when_the_processor_has_no_memory_left_is_understood():
     training = make_training(flat())
     with pytest.raises(RuntimeError) as caught:
