@@ -12,6 +12,12 @@ from pipeline.training.loop import Epoch
 from pipeline.training.models import Network
 
 
+def rank(keep: str, accuracy: float, loss: float) -> tuple[float, float]:
+    """Return what sorts the best first by *keep*; of two that are equal in it, the other figure
+    decides. Epochs of a training, and trials of a study, are ranked by it."""
+    return (loss, -accuracy) if keep == "validation_loss" else (-accuracy, loss)
+
+
 @dataclass
 class Results:
     keep: str
@@ -22,10 +28,10 @@ class Results:
 
     @property
     def best_epoch(self) -> Epoch:
-        """The one that does best by *keep*; among equally accurate ones the lowest loss."""
-        if self.keep == "validation_loss":
-            return min(self.epochs, key=lambda e: e.validation_loss)
-        return max(self.epochs, key=lambda e: (e.validation_accuracy, -e.validation_loss))
+        """The one that does best by *keep*; among equal ones the first."""
+        return min(
+            self.epochs, key=lambda e: rank(self.keep, e.validation_accuracy, e.validation_loss)
+        )
 
     def add(self, epoch: Epoch, network: Network) -> None:
         self.epochs.append(epoch)

@@ -17,6 +17,7 @@ from worlds import World, environment, make_world, write_digits
 
 from pipeline.errors import Busy, ParamsError, ProjectError, TrainingError
 from pipeline.operations import tune
+from pipeline.operations.study import Study
 from pipeline.params import load_params
 from pipeline.project import open_project
 
@@ -274,7 +275,7 @@ def test_other_bytes_to_start_from_are_another_study(project):
     start = project.home.root / "start.safetensors"
     project.set(**{"train.weights": start.name})
     here = open_project(project.root, {})
-    study = tune.Study(here.workspace, here.home, here.params, None)
+    study = Study(here.workspace, here.home, here.params, None)
     start.write_bytes(b"one")
     key = study.key
     assert study.key == key

@@ -29,6 +29,11 @@ def test_of_equally_accurate_epochs_the_one_of_the_lowest_loss_is_kept_then_the_
     assert results.best_epoch.epoch == 2
 
 
+def test_of_epochs_of_equal_loss_the_most_accurate_is_kept_as_of_the_trials_of_a_study():
+    results = shown("validation_loss", (0.5, 0.7), (0.5, 0.9), (0.5, 0.8), (0.6, 1.0))
+    assert results.best_epoch.epoch == 2
+
+
 def test_the_best_weights_are_those_of_their_moment():
     training, results = make_training(), Results("validation_loss")
     results.add(epoch(1, 0.5, 0.5), training.network)

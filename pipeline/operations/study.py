@@ -1,0 +1,124 @@
+"""A study: what its trials have in common, and the file that they are kept in.
+
+The file outlives the process: it is named by all that the trials follow from, and a trial that was
+under way when its process ended is repeated from it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.pruners import MedianPruner
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.data.splits import Splits
+from pipeline.errors import Busy, ProjectError
+from pipeline.graph import training_key
+from pipeline.holding import held
+from pipeline.params import Params, Range, TrainParams
+from pipeline.workspace import Home, Workspace
+
+_SPARED = 4
+"""Trials that come to their end before others are held against them."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all trials have in common."""
+
+    workspace: Workspace
+    home: Home
+    params: Params
+    splits: Splits
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The parameters of `train` that are the same for every trial."""
+        train, tune = self.params.train.model_dump(), self.params.tune
+        epochs = tune.epochs or train["epochs"]
+        return {k: v for k, v in train.items() if k not in tune.ranges} | {"epochs": epochs}
+
+    @property
+    def key(self) -> str:
+        """Equal splits, code, ranges and everything fixed: the same study."""
+        tune = self.params.tune
+        ranges = tune.model_dump(include={"ranges", "seed"})
+        values = {"train": self.fixed | {"tune": ranges}}
+        return training_key(self.workspace, self.home, self.params.train, values)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """All that is fixed, and the ranges, by their names in params.yaml."""
+        tune = self.params.tune
+        ranges = {f"tune.ranges.{k}": json.dumps(v) for k, v in tune.model_dump()["ranges"].items()}
+        fixed = {f"train.{name}": str(value) for name, value in self.fixed.items()}
+        return ranges | fixed | {"tune.seed": str(tune.seed)}
+
+    def train_params(self, values: Mapping[str, Any]) -> TrainParams:
+        return TrainParams.model_validate(self.fixed | dict(values))
+
+
+@contextmanager
+def file_of(study: Study) -> Iterator[Path]:
+    """Hold the study's file; raise Busy where another process does."""
+    path = study.home.private / "tune" / f"{study.key[:16]}.db"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    busy = Busy(
+        "another process is at this very study", f"study: {path}", mend="wait until it is done"
+    )
+    with held(Path(f"{path}.lock"), busy):
+        yield path
+
+
+@contextmanager
+def opened(path: Path, keep: str) -> Iterator[optuna.Study]:
+    """Open, or begin, the study in the file *path*, for a block that reads and writes it."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield optuna.create_study(
+            storage=f"sqlite:///{path}",
+            study_name=path.stem,
+            direction="minimize" if keep == "validation_loss" else "maximize",
+            pruner=MedianPruner(n_startup_trials=_SPARED, n_warmup_steps=2),
+            load_if_exists=True,
+        )
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise ProjectError(
+            "the study's file cannot be used",
+            str(path),
+            str(error.__cause__ or error).splitlines()[0],
+            mend="delete it, and the study begins anew",
+        ) from None
+
+
+def ended(trials: optuna.Study) -> int:
+    """How many trials have told something; one that was killed has not."""
+    return sum(
+        trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or "fault" in trial.user_attrs
+        for trial in trials.get_trials(deepcopy=False)
+    )
+
+
+def line_up(study: Study, trials: optuna.Study) -> None:
+    """What params.yaml says now is tried first; what was being tried when all ended, next."""
+    if not trials.trials:
+        present = {name: getattr(study.params.train, name) for name in study.params.tune.ranges}
+        if all(_is_in(present[name], kind) for name, kind in study.params.tune.ranges.items()):
+            trials.enqueue_trial(present)
+    for trial in trials.get_trials(states=[TrialState.RUNNING]):
+        trials.tell(trial.number, state=TrialState.FAIL)
+        values = trial.system_attrs.get("fixed_params", trial.params)
+        if set(values) == set(study.params.tune.ranges):
+            trials.enqueue_trial(values)
+
+
+def _is_in(value: Any, kind: Sequence[Any] | Range) -> bool:
+    if not isinstance(kind, Range):
+        return value in kind
+    return isinstance(value, int | float) and kind.low <= value <= kind.high
