@@ -5,6 +5,7 @@ under way when its process ended is repeated from it.
 """
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,21 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.data.splits import Splits
-from pipeline.errors import Busy, ProjectError
+from pipeline.errors import Busy, DarkroomError, ProjectError, StorageError
 from pipeline.graph import training_key
 from pipeline.holding import held
 from pipeline.params import Params, Range, TrainParams
 from pipeline.workspace import Home, Workspace
 
+FILE_FAULTS = (StorageInternalError, SQLAlchemyError)
+"""What Optuna raises where a study's file does not do what it should."""
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+"""No database, malformed, or without a table: only these lose nothing when the file is deleted."""
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_OF_THE_DISK = (
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
+    *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM),
+)
 _SPARED = 4
 """Trials that come to their end before others are held against them."""
 
@@ -78,23 +88,60 @@ def file_of(study: Study) -> Iterator[Path]:
 
 @contextmanager
 def opened(path: Path, keep: str) -> Iterator[optuna.Study]:
-    """Open, or begin, the study in the file *path*, for a block that reads and writes it."""
+    """Open, or begin, the study in the file *path*, for a block that reads and writes it.
+
+    Raises ProjectError where the file is damaged, Busy where another program keeps it locked, and
+    StorageError where the disk is full, read-only or failing: the study is then kept.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        yield optuna.create_study(
+        yield _create(path, keep)
+    except FILE_FAULTS as error:
+        if (named := _named(path, error)) is None:
+            raise
+        raise named from None
+
+
+def _create(path: Path, keep: str) -> optuna.Study:
+    try:
+        return optuna.create_study(
             storage=f"sqlite:///{path}",
             study_name=path.stem,
             direction="minimize" if keep == "validation_loss" else "maximize",
             pruner=MedianPruner(n_startup_trials=_SPARED, n_warmup_steps=2),
             load_if_exists=True,
         )
-    except (StorageInternalError, SQLAlchemyError) as error:
-        raise ProjectError(
-            "the study's file cannot be used",
-            str(path),
-            str(error.__cause__ or error).splitlines()[0],
-            mend="delete it, and the study begins anew",
-        ) from None
+    except KeyError:  # what was found has rows that belong to none
+        raise _damaged(path, "rows of it are missing") from None
+
+
+def _named(path: Path, error: BaseException) -> DarkroomError | None:
+    """Return what a fault of SQLite's is to a person; None for any other one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, sqlite3.Error):
+        cause = cause.__cause__
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # its kind, of which the rest tells more
+    if code in _DAMAGED:
+        return _damaged(path, str(cause))
+    if code in _LOCKED:
+        return Busy(
+            "another program is at the study's file",
+            f"{path}: {cause}",
+            mend="wait until it is done, or end it, and run the same command again",
+        )
+    if code in _OF_THE_DISK:
+        return StorageError(
+            "the study's file cannot be read or written",
+            f"{path}: {cause}",
+            mend="free space, or give the folder back its rights, and run the same command again",
+        )
+    return None
+
+
+def _damaged(path: Path, told: str) -> ProjectError:
+    return ProjectError(
+        "the study's file is damaged", f"{path}: {told}", mend="delete it: the study begins anew"
+    )
 
 
 def ended(trials: optuna.Study) -> int:
