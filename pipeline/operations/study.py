@@ -34,6 +34,7 @@ _OF_THE_DISK = (
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
     *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM),
 )
+_REPEATS = 2
 _SPARED = 4
 """Trials that come to their end before others are held against them."""
 
@@ -152,6 +153,16 @@ def ended(trials: optuna.Study) -> int:
     )
 
 
+def must_repeat(trial: optuna.Trial) -> bool:
+    """Note that *trial* raised what nobody foresaw; return whether it is to be tried again.
+
+    Once may be the machine's doing; what raises each time would be repeated at every start.
+    """
+    raised = trial.user_attrs.get("raised", 0) + 1
+    trial.set_user_attr("raised", raised)
+    return bool(raised <= _REPEATS)
+
+
 def line_up(study: Study, trials: optuna.Study) -> None:
     """What params.yaml says now is tried first; what was being tried when all ended, next."""
     if not trials.trials:
@@ -161,8 +172,9 @@ def line_up(study: Study, trials: optuna.Study) -> None:
     for trial in trials.get_trials(states=[TrialState.RUNNING]):
         trials.tell(trial.number, state=TrialState.FAIL)
         values = trial.system_attrs.get("fixed_params", trial.params)
-        if set(values) == set(study.params.tune.ranges):
-            trials.enqueue_trial(values)
+        is_known = "fault" in trial.user_attrs  # it had told all but its end
+        if not is_known and set(values) == set(study.params.tune.ranges):
+            trials.enqueue_trial(values, user_attrs=trial.user_attrs)
 
 
 def _is_in(value: Any, kind: Sequence[Any] | Range) -> bool:

@@ -15,11 +15,19 @@ from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from pipeline.data.splits import read_splits
-from pipeline.errors import ParamsError, TrainingError
+from pipeline.errors import DarkroomError, ParamsError, TrainingError
 from pipeline.graph import dataset_version
 from pipeline.operations.dvc import dvc
 from pipeline.operations.ranking import Tuned, ranked, report, told
-from pipeline.operations.study import Study, ended, file_of, line_up, opened
+from pipeline.operations.study import (
+    FILE_FAULTS,
+    Study,
+    ended,
+    file_of,
+    line_up,
+    must_repeat,
+    opened,
+)
 from pipeline.params import Params, Range, TrainParams, is_whole, set_values
 from pipeline.tracking.studies import ShownStudy, ShownTrial, open_study
 from pipeline.training.loop import Epoch, fit
@@ -97,22 +105,21 @@ def _try(
     before: int,
     watch: Watch,
 ) -> tuple[float | None, TrialState]:
-    """Train with *values*; a training that cannot be is a failed trial, and not the end."""
+    """Train with *values*; a training that cannot be is a failed trial, and not the end.
+
+    What nobody foresaw ends the study, so that somebody sees it, until it is sure to come again.
+    """
     try:
-        train = study.train_params(values)
-        results = Results(train.keep)
-        pruned = False
-        for epoch in _epochs(study, train, results):
-            shown.epoch(epoch)
-            trial.report(getattr(epoch, train.keep), epoch.epoch)
-            watch(before * train.epochs + epoch.epoch, study.params.tune.trials * train.epochs)
-            pruned = epoch.epoch < train.epochs and trial.should_prune()
-            if pruned or results.is_over(train.patience):
-                break
+        results, pruned = _train(study, trial, values, shown, before, watch)
     except (TrainingError, ParamsError) as error:
-        trial.set_user_attr("fault", "; ".join((error.what, *error.where)))
-        shown.outcome = "failed"
-        return None, TrialState.FAIL
+        return _failed(trial, shown, "; ".join((error.what, *error.where)))
+    except (DarkroomError, OSError, *FILE_FAULTS):  # of the machine, and not of the values
+        raise
+    except Exception as error:
+        if must_repeat(trial):
+            shown.outcome = "failed"
+            raise
+        return _failed(trial, shown, " ".join(f"{type(error).__name__}: {error}".split())[:200])
     best = results.best_epoch
     facts = {
         "epoch": best.epoch,
@@ -125,7 +132,35 @@ def _try(
     shown.outcome = "cut short" if pruned else "whole"
     if pruned:
         return None, TrialState.PRUNED
-    return getattr(best, train.keep), TrialState.COMPLETE
+    return getattr(best, results.keep), TrialState.COMPLETE
+
+
+def _failed(trial: optuna.Trial, shown: ShownTrial, fault: str) -> tuple[None, TrialState]:
+    trial.set_user_attr("fault", fault)
+    shown.outcome = "failed"
+    return None, TrialState.FAIL
+
+
+def _train(
+    study: Study,
+    trial: optuna.Trial,
+    values: Mapping[str, Any],
+    shown: ShownTrial,
+    before: int,
+    watch: Watch,
+) -> tuple[Results, bool]:
+    """Return what the training with *values* has shown, and whether it was cut short."""
+    train = study.train_params(values)
+    results = Results(train.keep)
+    for epoch in _epochs(study, train, results):
+        shown.epoch(epoch)
+        trial.report(getattr(epoch, train.keep), epoch.epoch)
+        watch(before * train.epochs + epoch.epoch, study.params.tune.trials * train.epochs)
+        if epoch.epoch < train.epochs and trial.should_prune():
+            return results, True
+        if results.is_over(train.patience):
+            break
+    return results, False
 
 
 def _epochs(study: Study, train: TrainParams, results: Results) -> Iterator[Epoch]:

@@ -1,5 +1,6 @@
 """A study of hyperparameters on eighty digits: what it tries, ranks, survives and writes."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -15,11 +16,12 @@ from optuna.trial import TrialState
 from ruamel.yaml import YAML
 from worlds import World, environment, make_world, write_digits
 
-from pipeline.errors import Busy, ParamsError, ProjectError, TrainingError
+from pipeline.errors import Busy, DatasetError, ParamsError, ProjectError, TrainingError
 from pipeline.operations import tune
 from pipeline.operations.study import Study
 from pipeline.params import load_params
 from pipeline.project import open_project
+from pipeline.training.loop import Epoch
 
 RATES = {"learning_rate": {"low": 0.005, "high": 0.2, "log": True}}
 
@@ -173,6 +175,62 @@ def watch(done, of):
 
 tune.run(here.workspace, here.home, here.params, print, watch)
 """
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException, int], None]:
+    """Let the training at one rate, the first that is tried, raise so many times."""
+    train = tune.fit
+
+    def install(error: BaseException, times: int) -> None:
+        left = iter(range(times))
+
+        def fit(training, *validation):
+            for record in train(training, *validation):
+                is_late = isinstance(record, Epoch) and training.params.learning_rate == 0.05
+                if is_late and next(left, None) is not None:
+                    raise error
+                yield record
+
+        monkeypatch.setattr(tune, "fit", fit)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [
+        (ZeroDivisionError("of a bug"), 2),
+        (OSError(errno.ENOSPC, "the disk is full"), 4),
+        (DatasetError("an image is damaged", mend="ingest it again"), 4),
+        (KeyboardInterrupt(), 4),
+    ],
+)
+def test_a_study_that_something_ended_goes_on_to_what_it_would_have_found(
+    project, tmp_path, failing, error, times
+):
+    whole = project.fork(tmp_path / "whole")
+    run(whole)
+    failing(error, times)
+    for _ in range(times):
+        with pytest.raises(type(error)):
+            run(project)
+    run(project)
+    assert told(project) == told(whole)
+
+
+def test_a_trial_that_raises_a_third_time_is_a_failed_one_and_not_tried_again(project, failing):
+    failing(ZeroDivisionError("of a bug"), 1000)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            run(project)
+    lines: list[str] = []
+    tuned = run(project, lines.append)
+    assert (len(tuned.ranking), tuned.failed) == (2, 1)
+    assert any("failed (ZeroDivisionError: of a bug)" in line for line in lines)
+    before = len(study_of(project).trials)
+    run(project)
+    assert len(study_of(project).trials) == before
 
 
 def test_two_processes_are_not_at_one_study(project):
