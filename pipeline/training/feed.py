@@ -124,6 +124,13 @@ class Feed:
         return batch
 
 
+def smallest_batch(images: int, processes: int) -> int:
+    """Return the least `batch_size` at which each process gets two images or more of every batch,
+    as batch norms need; 0 where no batch size gives them."""
+    steps = images // (2 * processes)  # of nearly equal size: more would leave one too few
+    return -(-images // steps) if steps else 0
+
+
 def on_device(feed: Feed) -> Feed:
     """Return *feed* with its inputs on the GPU where they take less than half of its memory."""
     if feed.device.type != "cuda" or not is_able(feed.how):

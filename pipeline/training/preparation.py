@@ -16,7 +16,7 @@ from pipeline.params import TrainParams
 from pipeline.training import features, machine
 from pipeline.training.augment import Augmentation
 from pipeline.training.distributed import Processes
-from pipeline.training.feed import Feed, augmentation_of, on_device
+from pipeline.training.feed import Feed, augmentation_of, on_device, smallest_batch
 from pipeline.training.models import Architecture, build, choose
 from pipeline.training.session import Training
 from pipeline.training.weights import Start, load_start
@@ -80,11 +80,7 @@ def prepare(
         rank=processes.rank,
         world_size=processes.count,
     )
-    if processes.count > 1 and len(feed.labels) // feed.steps < 2 * processes.count:
-        raise ParamsError(
-            f"train.batch_size: {train.batch_size} is too few for {processes.count} processes",
-            mend="set train.batch_size to at least twice train.processes in params.yaml",
-        )
+    check_shares(len(feed.labels), train.batch_size, processes.count)
     steps = 0 if feed.inputs.ndim == 2 else feed.steps * train.epochs
     with processes.first_alone():
         choice = machine.choose(network, size, steps, train, home.private / "machine", say)
@@ -93,6 +89,22 @@ def prepare(
         training.compile()
     processes.part_ways(train.seed)
     return training, (inputs["validation"], labels["validation"]), start
+
+
+def check_shares(images: int, batch_size: int, processes: int) -> None:
+    """Raise ParamsError where one of several processes would get a single image of a batch."""
+    least = smallest_batch(images, processes)
+    if processes == 1 or 0 < least <= batch_size:
+        return
+    if not least:
+        raise ParamsError(
+            f"train.processes: {images} training images are too few for {processes} processes",
+            mend=f"set train.processes in params.yaml to {max(1, images // 2)} or fewer",
+        )
+    raise ParamsError(
+        f"train.batch_size: {batch_size} is too few for {processes} processes",
+        mend=f"set train.batch_size in params.yaml to {least} or more, or train.processes to fewer",
+    )
 
 
 def augmentation_for(splits: Splits, train: TrainParams) -> Augmentation:

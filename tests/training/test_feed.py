@@ -14,6 +14,7 @@ from trainings import train_params
 from pipeline.training.augment import Augmentation
 from pipeline.training.feed import Feed, augmentation_of
 from pipeline.training.on_device import augment_batch
+from pipeline.training.feed import Feed, augmentation_of, smallest_batch
 
 COUNT, SIZE = 23, 8
 NOTHING = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, False, 0.0)
@@ -116,6 +117,25 @@ def test_processes_share_out_every_batch_and_none_sees_what_another_sees():
     ranks = [labels(make_feed(rank=rank, world_size=3)) for rank in range(3)]
     for expected, *parts in zip(whole, *ranks, strict=True):
         assert sorted(flat(parts)) == sorted(expected)
+
+
+@pytest.mark.parametrize("processes", range(1, 12))
+def test_the_smallest_batch_size_gives_each_process_two_images_and_a_smaller_one_does_not(
+    processes,
+):
+    def fewest(batch_size: int) -> int:
+        feed = make_feed(batch_size=batch_size, world_size=processes)
+        ranks = [labels(replace(feed, rank=rank)) for rank in range(processes)]
+        return min(len(batch) for batches in ranks for batch in batches)
+
+    least = smallest_batch(COUNT, processes)
+    assert [fewest(size) >= 2 for size in range(1, COUNT + 5)] == [
+        size >= least for size in range(1, COUNT + 5)
+    ]
+
+
+def test_no_batch_size_gives_two_images_where_there_are_fewer_than_two_for_each_process():
+    assert smallest_batch(COUNT, 12) == 0
 
 
 def test_sampling_shows_every_class_as_often_as_the_others():
