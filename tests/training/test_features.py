@@ -17,8 +17,10 @@ from trainings import (
     train_params,
 )
 
+from pipeline.errors import TrainingError
 from pipeline.training import features
 from pipeline.training.augment import Augmentation
+from pipeline.training.models import Network
 from pipeline.training.session import Training
 
 NOTHING = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, False, 0.0)
@@ -51,6 +53,43 @@ def test_an_embedding_is_what_the_backbone_gives_a_single_image():
     found = features.embed(network.train(), pixels, batch_size=3)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def holding(images: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Network, list[int]]:
+    """A network for which memory holds so many images at once, and how many it was given."""
+    network, given = fresh_network(train_params(**PLAIN)), []
+    embed = network.embed
+
+    def short(pixels: torch.Tensor) -> torch.Tensor:
+        given.append(len(pixels))
+        if len(pixels) > images:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return embed(pixels)
+
+    monkeypatch.setattr(network, "embed", short)
+    return network, given
+
+
+def test_where_memory_is_short_fewer_images_are_embedded_at_once_and_none_is_lost(monkeypatch):
+    pixels = greys(20)[0]
+    network, given = holding(4, monkeypatch)
+    found = features.embed(network, pixels, batch_size=16)
+    assert given == [16, 8, 4, 4, 4, 4, 4]
+    expected = features.embed(fresh_network(train_params(**PLAIN)), pixels, batch_size=4)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_single_image_that_cannot_be_embedded_ends_it_by_name(monkeypatch):
+    network, given = holding(0, monkeypatch)
+    with pytest.raises(TrainingError, match="single image"):
+        features.embed(network, greys(20)[0], batch_size=16)
+    assert given == [16, 8, 4, 2, 1]
+
+
+def test_another_failure_of_embedding_is_not_taken_for_want_of_memory():
+    network = fresh_network(train_params(**PLAIN))
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        features.embed(network, greys(20)[0][..., :2], batch_size=16)
 
 
 def test_a_network_answers_embeddings_as_it_answers_their_images():
