@@ -74,7 +74,7 @@ def test_where_memory_is_short_fewer_images_are_embedded_at_once_and_none_is_los
     pixels = greys(20)[0]
     network, given = holding(4, monkeypatch)
     found = features.embed(network, pixels, batch_size=16)
-    assert given == [16, 8, 4, 4, 4, 4, 4]
+    assert sum(images for images in given if images <= 4) == 20
     expected = features.embed(fresh_network(train_params(**PLAIN)), pixels, batch_size=4)
     np.testing.assert_array_equal(found, expected)
 

@@ -12,9 +12,8 @@ import torch
 from trainings import train_params
 
 from pipeline.training.augment import Augmentation
-from pipeline.training.feed import Feed, augmentation_of
-from pipeline.training.on_device import augment_batch
 from pipeline.training.feed import Feed, augmentation_of, smallest_batch
+from pipeline.training.on_device import augment_batch
 
 COUNT, SIZE = 23, 8
 NOTHING = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, False, 0.0)
