@@ -40,6 +40,20 @@ def test_it_answers_nearly_the_same_whatever_the_batch_size(fp32, int8, tmp_path
         np.testing.assert_allclose(embedding, expected[1], atol=0.05 * np.abs(expected[1]).max())
 
 
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_an_image_is_answered_to_the_bit_as_it_is_alone_whatever_comes_with_it(
+    variant, request, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("pipeline.serving.engine._cores", lambda: 3)
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(request.getfixturevalue(variant))
+    engine = Engine(path)
+    alone = [engine(PIXELS[place : place + 1]) for place in range(len(PIXELS))]
+    for count in (2, 3, 4, 7, 13, 32):
+        for place, answer in enumerate(zip(*engine(PIXELS[:count]), strict=True)):
+            assert [part.tobytes() for part in answer] == [p[0].tobytes() for p in alone[place]]
+
+
 def test_the_same_arguments_give_the_same_bytes_in_any_folder(fp32, int8, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
