@@ -185,6 +185,13 @@ def _import_sealed(code: Path) -> Any:
     sys.dont_write_bytecode = True
     try:
         return importlib.import_module(f"{package}.serving.classifier")
+    except ImportError as error:
+        raise ArtefactError(
+            "the model's own code cannot be imported here",
+            f"{type(error).__name__}: {error}"[:200],
+            f"in {code}",
+            mend="install the library that it names; or register a model of this Darkroom",
+        ) from None
     finally:
         sys.dont_write_bytecode = before
         sys.path.remove(str(code))

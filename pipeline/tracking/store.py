@@ -3,8 +3,10 @@
 import getpass
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from traceback import walk_tb
 from urllib.parse import urlsplit
 
 import mlflow
@@ -16,7 +18,14 @@ from mlflow.utils.rest_utils import http_request
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import Busy, DarkroomError, StoreRefused, StoreUnreachable, of_the_disk
+from pipeline.errors import (
+    Busy,
+    DarkroomError,
+    ProjectError,
+    StoreRefused,
+    StoreUnreachable,
+    of_the_disk,
+)
 from pipeline.workspace import Home
 
 Store = MlflowClient
@@ -28,6 +37,8 @@ _PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 """Codes of MLflow's client for a server that is gone or at a loss; all others are refusals."""
 FAULTS = (MlflowException, RequestException, SQLAlchemyError, OSError, ImportError)
 """What MLflow's client raises when its store fails it (or its database has no driver here)."""
+_CLIENT = ("mlflow.tracking", "mlflow.store", "mlflow.utils.rest_utils")
+"""The modules of MLflow that a call to a store goes through."""
 
 
 def tracking_uri(home: Home, environ: Mapping[str, str]) -> str:
@@ -62,7 +73,8 @@ def connect(home: Home, environ: Mapping[str, str], *, brief: bool = False) -> S
 
 @contextmanager
 def reaching(home: Home, environ: Mapping[str, str]) -> Iterator[None]:
-    """Turn what a store does half-way into StoreUnreachable or StoreRefused."""
+    """Turn what a store does half-way into StoreUnreachable or StoreRefused, and a local file
+    that cannot be used into an error of its own; anything else stays what it is."""
     with _named(tracking_uri(home, environ)):
         yield
 
@@ -109,15 +121,37 @@ def _named(uri: str) -> Iterator[None]:
             "another run holds MLflow's lock of this project", mend="wait until it is done"
         ) from None
     except FAULTS as error:
+        if isinstance(error, OSError) and (local := of_the_disk(error) or _of_a_file(error)):
+            raise local from None
+        if not _is_the_stores(error):
+            raise
         raise _error(uri, error) from None
+
+
+def _of_a_file(error: OSError) -> DarkroomError | None:
+    """Return what a missing or misplaced file is to a person; what a network raises names none."""
+    name, why = error.filename, error.strerror
+    if isinstance(error, shutil.Error):  # of a folder that was copied: one for each file
+        name, _, why = error.args[0][0]
+    if name is None:
+        return None
+    return ProjectError(
+        f"a file cannot be used: {why or type(error).__name__}",
+        str(name),
+        mend="put it back (dvc checkout, where a stage has written it), then the same again",
+    )
+
+
+def _is_the_stores(error: Exception) -> bool:
+    """Whether *error* comes out of a call to MLflow's store, and not out of the code around it."""
+    frames = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
+    return any(f"{name}.".startswith(tuple(f"{each}." for each in _CLIENT)) for name in frames)
 
 
 def _error(uri: str, error: Exception) -> DarkroomError:
     told = f"{type(error).__name__}: {error}".splitlines()[0]
     if password := urlsplit(uri).password:
         uri, told = (text.replace(password, "***") for text in (uri, told))
-    if isinstance(error, OSError) and (disk := of_the_disk(error)):
-        return disk
     if isinstance(error, MlflowException) and error.error_code not in _PASSING:
         return StoreRefused(
             f"MLflow refuses at {uri}", told[:200], mend="mend what it names, then the same again"

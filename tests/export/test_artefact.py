@@ -151,6 +151,13 @@ def test_an_unknown_interface_is_refused(tmp_path):
     assert "update Darkroom" in caught.value.mend
 
 
+def test_code_that_needs_a_library_that_is_missing_here_is_a_few_lines(tmp_path):
+    seal_brightness(tmp_path / "sealed", code="import a_library_of_later")
+    with pytest.raises(ArtefactError, match="cannot be imported here") as caught:
+        open_artefact(tmp_path / "sealed")
+    assert "a_library_of_later" in str(caught.value)
+
+
 def seal_two(folder: Path, wrong: bool = False) -> None:
     """Seal one graph as two variants; no answer of int8 is near enough if *wrong*."""
     pixels = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 8, 8, 3), np.uint8)

@@ -20,7 +20,7 @@ from registrations import (
 )
 
 from pipeline.data.splits import Splits, read_splits, write_splits
-from pipeline.errors import ArtefactError, RegistryError
+from pipeline.errors import ArtefactError, ProjectError, RegistryError
 from pipeline.operations import models
 from pipeline.operations.promote import promote, rollback
 from pipeline.workspace import Home
@@ -167,6 +167,14 @@ def test_a_champion_whose_training_images_nobody_knows_is_not_passed(client, reg
     with pytest.raises(RegistryError, match="cannot be measured beside it") as caught:
         register(RIGHT)
     assert "splits.parquet" in str(caught.value)
+
+
+def test_a_missing_model_is_named_and_not_called_a_silent_store(project):
+    project.make(RIGHT)
+    shutil.rmtree(project.workspace.serving)
+    with pytest.raises(ProjectError, match="No such file") as caught:
+        project.register()
+    assert str(project.workspace.serving) in str(caught.value)
 
 
 def test_a_known_model_is_not_measured_again(project, register):

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DarkroomError, StoreRefused, StoreUnreachable
-from pipeline.tracking.store import connect, experiment_id, tracking_uri
+from pipeline.errors import DarkroomError, ProjectError, StoreRefused, StoreUnreachable
+from pipeline.tracking.store import connect, experiment_id, reaching, tracking_uri
 from pipeline.workspace import Home
 
 
@@ -183,3 +184,47 @@ def test_an_experiment_is_made_once_and_keeps_its_artefacts_at_home(client, home
     assert experiment_id(client, home, name) == made
     location = client.get_experiment(made).artifact_location
     assert location == (home.mlflow_artifacts / name).as_uri()
+
+
+def copy_with_a_dangling_link(folder: Path) -> None:
+    (folder / "gone").symlink_to(folder / "no-such-file")
+    shutil.copytree(folder, folder.with_name("copy"))
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda folder: shutil.copytree(folder / "gone", folder / "copy"),
+        lambda folder: (folder / "gone").read_bytes(),
+        copy_with_a_dangling_link,
+    ],
+)
+def test_a_file_that_is_missing_beside_the_store_is_named_and_not_called_its_silence(
+    tmp_path, work
+):
+    (tmp_path / "work").mkdir()
+    with pytest.raises(ProjectError) as caught, reaching(Home(tmp_path), {}):
+        work(tmp_path / "work")
+    assert caught.value.where == (str(tmp_path / "work/gone"),)
+    assert "No such file or directory" in caught.value.what
+    assert "MLflow" not in str(caught.value) and not caught.value.retryable
+
+
+@pytest.mark.parametrize("error", [ImportError, BrokenPipeError, OSError, ValueError])
+def test_what_fails_beside_the_store_stays_what_it_is(tmp_path, error):
+    """A child that died, a picture that is cut off, a mistake of ours."""
+    with pytest.raises(error, match="ours"), reaching(Home(tmp_path), {}):
+        raise error("ours")
+
+
+def test_a_store_that_loses_its_tables_half_way_is_still_told_as_the_stores_fault(
+    client, home, tmp_path
+):
+    here = Home(tmp_path)
+    here.mlflow_database.parent.mkdir()
+    shutil.copy(home.mlflow_database, here.mlflow_database)
+    broken = connect(here, {})
+    with pytest.raises(StoreUnreachable, match="does not answer"), reaching(here, {}):
+        with sqlite3.connect(here.mlflow_database) as database:
+            database.execute("DROP TABLE registered_models")
+        broken.search_registered_models()
