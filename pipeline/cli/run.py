@@ -46,7 +46,7 @@ def _summary(project: Project, done: "Done") -> Iterator[str]:
     yield f"Model        {registered.name} version {registered.number}: {registered.verdict}"
     yield (
         f"Test         accuracy {registered.accuracy:.4f}, 95% interval {low:.4f} to {high:.4f}, "
-        f"{registered.images} images that nothing else looked at"
+        f"{registered.images} {registered.seen}"
     )
     yield f"Champion     models:/{registered.name}@champion is version {registered.champion}"
     yield (

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.evaluation.comparison import Comparison, describe
+from pipeline.evaluation.contamination import Contamination, seen, told
 from pipeline.evaluation.gate import GateRow, bound_words
 from pipeline.evaluation.judging import Judgement, verdict
 from pipeline.evaluation.markdown import code, table, text
@@ -38,6 +39,8 @@ class Origin:
     """Of train."""
     start: str
     """What its weights started from: `none`, `torchvision NAME`, `timm NAME`, or a file."""
+    contamination: Contamination
+    """What these weights know of the test images."""
     temperature: float | None
     coverage: float | None
     """What was asked of the conformal sets; None for a model without."""
@@ -132,10 +135,12 @@ def _shown(comparison: Comparison) -> str:
 
 def _figures(origin: Origin, judgement: Judgement) -> Iterator[str]:
     yield (
-        f"{judgement.images} images that nothing else looked at; these were opened for the "
+        f"{judgement.images} {seen(origin.contamination.as_tag())}; these were opened for the "
         f"{_ordinal(origin.test_use)} time. Of several variants the worst counts."
     )
     yield ""
+    for sentence in told(origin.contamination):
+        yield from (sentence, "")
     several = list(judgement.assessed.items()) if len(judgement.assessed) > 1 else []
     cells = [
         (
@@ -185,8 +190,6 @@ def _limits(origin: Origin, judgement: Judgement) -> Iterator[str]:
         )
     if small:
         yield f"- {small} slices have fewer than {SMALL} images."
-    if origin.start not in ("none", ""):
-        yield "- Whether the weights that it started from knew some of these images is not known."
 
 
 def _making(origin: Origin) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pipeline.data.catalogue import read_catalogue
 from pipeline.data.splits import LEFT_OUT, USED, Splits
 from pipeline.errors import ArtefactError, DatasetError, RegistryError
 from pipeline.evaluation.columns import columns_of
+from pipeline.evaluation.contamination import Contamination
 from pipeline.evaluation.judging import Judgement, judge
 from pipeline.evaluation.measure import Measured, measure, open_variants
 from pipeline.evaluation.model_card import Origin
@@ -123,6 +124,7 @@ def origin_of(
     params: Params,
     splits: Splits,
     serving: Path,
+    contamination: Contamination,
     champion: Champion | None,
     use: int,
     hashes: Mapping[str, str],
@@ -144,6 +146,7 @@ def origin_of(
         best_epoch=trained["best_epoch"],
         params=training["params"],
         start=training.get("start", {}).get("weights", "none"),
+        contamination=contamination,
         temperature=read_card(serving / "card.json").get("temperature"),
         coverage=read_card(thresholds)["coverage"] if thresholds.exists() else None,
         test_use=use,

@@ -18,6 +18,7 @@ from pipeline.cards import read_card
 from pipeline.data.cache import read_image
 from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import ProjectError
+from pipeline.evaluation.contamination import seen
 from pipeline.evaluation.judging import verdict
 from pipeline.evaluation.model_card import model_card, shortened
 from pipeline.export.artefact import check_digest, open_artefact
@@ -27,6 +28,7 @@ from pipeline.operations.opening import Champion, Opened, open_champion, open_te
 from pipeline.params import Params
 from pipeline.tracking import aliases, registry
 from pipeline.tracking.aliases import GATE, PROMOTED
+from pipeline.tracking.ancestry import contamination
 from pipeline.tracking.publish import publish
 from pipeline.tracking.record import WEIGHTS
 from pipeline.tracking.registry import Version
@@ -34,6 +36,8 @@ from pipeline.tracking.store import Store, connect, experiment_id, reaching
 from pipeline.workspace import Home, Workspace
 
 _VARIANTS = "test.variants"
+_SEEN = "darkroom.start_knows"
+"""Tag: how many test images the starting weights know, and whether these are all, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Registered:
     interval: tuple[float, float]
     """Of the accuracy, 95%."""
     images: int
+    seen: str
+    """Of these test images, in a few words: whether anything else may have seen them."""
     verdict: str
 
 
@@ -96,6 +102,8 @@ def _register(
     champion = open_champion(client, home, present, classes) if present else None
     run_id = publish(workspace, home, name)
     splits = read_splits(workspace.splits)
+    start = read_card(workspace.training_report / "card.json").get("start", {})
+    known_to_start = contamination(client, start, [row.sha256 for row in splits.of("test")])
     experiment = experiment_id(client, home, name)
     registry.sweep(client, experiment, run_id, name)
     example = read_image(workspace.images, splits.of("validation")[0])
@@ -104,7 +112,7 @@ def _register(
     opened = open_test(workspace, params, splits, serving, digest, champion, use)
     identities = _identities(client, workspace, run_id, digest)
     hashes = {key.removeprefix("darkroom."): value for key, value in identities.items()}
-    origin = origin_of(workspace, params, splits, serving, champion, use, hashes)
+    origin = origin_of(workspace, params, splits, serving, known_to_start, champion, use, hashes)
     card = model_card(origin, opened.judgement)
     client.log_text(run_id, card, "test/model_card.md")
     client.log_dict(run_id, opened.judgement.as_json(), "test/judgement.json")
@@ -113,6 +121,7 @@ def _register(
         **uploaded.tags,
         "darkroom.split": _split_identity(splits),
         "test_use": str(use),
+        _SEEN: json.dumps(known_to_start.as_tag()),
         **_findings(opened),
         **(_compared(champion, opened) if champion else {}),
     }
@@ -223,6 +232,7 @@ def _read(version: Version, new: bool, champion: int | None) -> Registered:
         accuracy=float(tags["test.accuracy"]),
         interval=(float(tags["test.accuracy_low"]), float(tags["test.accuracy_high"])),
         images=int(tags["test.images"]),
+        seen=seen(json.loads(tags.get(_SEEN, "null"))),
         verdict=tags["darkroom.verdict"],
     )
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
+from pipeline.evaluation.contamination import Contamination
 from pipeline.evaluation.judging import Judgement, judge
 from pipeline.evaluation.measure import Measured, Reliance
 from pipeline.evaluation.model_card import (
@@ -39,6 +40,7 @@ ORIGIN = Origin(
     best_epoch=9,
     params={"epochs": 15, "learning_rate": 0.001, "seed": 0},
     start="torchvision ResNet18_Weights.IMAGENET1K_V1",
+    contamination=Contamination(first="torchvision ResNet18_Weights.IMAGENET1K_V1"),
     temperature=1.25,
     coverage=0.9,
     test_use=3,
@@ -87,7 +89,8 @@ def card() -> str:
         "20 that the champion knows are left out",
         "The smallest true difference that these test images show",
         "at level 0.0042",
-        "120 images that nothing else looked at; these were opened for the 3rd time",
+        "120 images that its own training did not look at (its starting weights may have); "
+        "these were opened for the 3rd time",
         "| accuracy | 0.9333 |",
         "at temperature 1.250",
         "0.90 of them should hold the right class, 0.9333 did",

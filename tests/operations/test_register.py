@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from registrations import (
     make_project,
 )
 
+from pipeline.cards import write_card
 from pipeline.data.splits import Splits, read_splits, write_splits
 from pipeline.errors import ArtefactError, ProjectError, RegistryError
 from pipeline.operations import models
@@ -158,6 +160,60 @@ def test_images_that_the_champion_knows_are_left_out_and_counted(project, regist
     assert version(told.number).tags["champion.left_out"] == "100"
     assert "on 200 images; 100 that the champion knows are left out" in told.verdict
     assert told.images == 300, "its own figures are of all of them"
+
+
+def start_from(project: Project, weights: str, sha256: str) -> None:
+    path = project.workspace.training_report / "card.json"
+    start = {"weights": weights, "sha256": sha256}
+    write_card(path, json.loads(path.read_text()) | {"start": start})
+
+
+def with_some_in_training(whole: Splits, number: int) -> Splits:
+    taken = {row.sha256 for row in whole.of("test")[:number]}
+    rows = (replace(r, split="train") if r.sha256 in taken else r for r in whole.rows)
+    return Splits(tuple(rows), 0, 0.15, 0.15)
+
+
+def test_test_images_that_the_starting_weights_know_are_counted_through_all_that_came_before(
+    project, version
+):
+    """Version 1 was trained on 7 of today's test images; 2 started from it, and 3 from 2."""
+    splits, whole = project.workspace.splits, read_splits(project.workspace.splits)
+    write_splits(splits, with_some_in_training(whole, 7))
+    project.make(MEDIOCRE, seed=78)  # no other test's model has these weights
+    assert project.register().seen == "images that nothing else looked at"
+    write_splits(splits, whole)
+    for number in (1, 2):
+        project.make(RIGHT, seed=10 + number)
+        start_from(project, "mine.safetensors", version(number).tags["darkroom.weights_sha256"])
+        assert project.register().seen == "images, 7 of which its starting weights know"
+    assert project.register().seen.startswith("images, 7 of which"), "a repeat reads the tag"
+    card = version(3).description
+    assert "7 of the test images are among those that the weights that it started from " in card
+    assert "(version 2 of " in card and ", version 1 of " in card
+    assert "nothing else looked at" not in card
+
+
+def test_weights_of_unknown_origin_may_have_seen_the_test_images(project, version):
+    project.make(RIGHT)
+    start_from(project, "from/a/friend.safetensors", "ab" * 32)
+    assert project.register().seen == (
+        "images that its own training did not look at (its starting weights may have)"
+    )
+    assert "(friend.safetensors) may have seen test images" in version(1).description
+
+
+def test_a_start_whose_run_has_lost_its_splits_may_have_seen_the_test_images(
+    project, version, client
+):
+    project.make(MEDIOCRE, seed=77)  # no other test's model has these weights
+    project.register()
+    folder = Path(client.get_run(version(1).run_id).info.artifact_uri.removeprefix("file://"))
+    (folder / "data/splits.parquet").write_bytes(b"damaged")
+    client.delete_registered_model_alias(project.params.model_name, "champion")
+    project.make(RIGHT, seed=1)
+    start_from(project, "mine.safetensors", version(1).tags["darkroom.weights_sha256"])
+    assert "its starting weights may have" in project.register().seen
 
 
 def test_a_champion_whose_training_images_nobody_knows_is_not_passed(client, register, version):
