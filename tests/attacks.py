@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from brightness import seal_brightness
 from ruamel.yaml import YAML
 
@@ -63,6 +64,22 @@ def add_pt2(model: Path, canary: Path) -> None:
         archive.writestr("archive/data.pkl", pickle.dumps(Canary(canary)))
 
 
+def put_a_zip_behind_a_pickle(model: Path, canary: Path) -> None:
+    """To a reader of archives it is an array, to one of pickles a pickle."""
+    file = model / SEALED / "selftest.npz"
+    np.savez(file, pixels=np.zeros(3))
+    file.write_bytes(pickle.dumps(Canary(canary), 0) + file.read_bytes())
+
+
+def hide_one_in_an_archive(model: Path, canary: Path) -> None:
+    with zipfile.ZipFile(model / SEALED / "selftest.npz", "w") as archive:
+        archive.writestr("pixels.npy", pickle.dumps(Canary(canary)))
+
+
+def add_an_array_of_objects(model: Path, canary: Path) -> None:
+    np.savez(model / SEALED / "selftest.npz", pixels=np.array([Canary(canary)], object))
+
+
 def add_code(model: Path, canary: Path) -> None:
     """A module that MLflow lets come before the installed one of that name."""
     add_module(model / "code/onnxruntime.py", canary)
@@ -102,6 +119,9 @@ ATTACKS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "python_model.pkl": (add_python_model_pkl, r"a pickle.*\n.*python_model\.pkl"),
     ".pth": (add_pth, r"a pickle.*\n.*data/model\.pth"),
     ".pt2": (add_pt2, r"a pickle.*\n.*model\.pt2"),
+    "a zip behind a pickle": (put_a_zip_behind_a_pickle, r"a pickle.*\n.*selftest\.npz"),
+    "in an archive": (hide_one_in_an_archive, r"a pickle.*\n.*selftest\.npz"),
+    "an array of objects": (add_an_array_of_objects, r"a pickle.*\n.*selftest\.npz"),
     "code/": (add_code, r"changed: MLmodel\n *added: code/onnxruntime\.py"),
     "MLmodel's loader": (name_another_loader, r"changed: MLmodel\n *added: code/another\.py"),
     "requirements": (

@@ -6,12 +6,10 @@ import pickle
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from attacks import ATTACKS, Canary, add_code, add_python_model_pkl, ask_for, name_another_loader
 from brightness import png, seal_brightness
@@ -21,7 +19,6 @@ from pipeline.errors import ArtefactError, RegistryError
 from pipeline.tracking import registry
 from pipeline.tracking.loading import fetch_version, open_version
 from pipeline.tracking.packaging import FILES, file_tags
-from pipeline.tracking.pickles import find_pickles
 from pipeline.tracking.registry import Version
 from pipeline.tracking.store import Store
 from pipeline.workspace import Home
@@ -198,29 +195,6 @@ def test_another_sealed_model_is_refused_even_where_the_file_tag_vouches_for_it(
 def test_a_damaged_tag_vouches_for_nothing(registered, elsewhere, tag):
     with pytest.raises(ArtefactError):
         open_version(elsewhere, replace(registered, tags=registered.tags | {FILES: tag}))
-
-
-# Pickles
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_of_any_protocol_is_found_by_its_content(tmp_path, protocol):
-    (tmp_path / "notes.txt").write_bytes(pickle.dumps(Canary(tmp_path), protocol))
-    assert find_pickles(tmp_path) == ["notes.txt"]
-
-
-@pytest.mark.parametrize("name", ["a.pkl", "a.PTH", "a.pt2", "a.pt", "a.pickle", "a.joblib"])
-def test_a_pickle_is_found_by_its_name(tmp_path, name):
-    (tmp_path / name).write_text("anything")
-    assert find_pickles(tmp_path) == [name]
-
-
-def test_what_torch_saves_is_a_pickle_and_what_numpy_saves_is_not(tmp_path):
-    with zipfile.ZipFile(tmp_path / "weights.bin", "w") as archive:
-        archive.writestr("weights/data.pkl", pickle.dumps({}))
-    np.savez(tmp_path / "selftest.npz", pixels=np.zeros(3))
-    np.save(tmp_path / "embeddings.npy", np.zeros(3))
-    assert find_pickles(tmp_path) == ["weights.bin"]
 
 
 # What an older Darkroom registered
