@@ -6,9 +6,10 @@ the test images must say of each model can be counted by hand.
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import catalogues
 import numpy as np
@@ -46,8 +47,9 @@ class Project:
     def params(self) -> Params:
         return load_params(self.workspace.params)
 
-    def make(self, threshold: float, seed: int = 0) -> None:
-        """Leave behind what `dvc repro` would have, of another training for another *seed*."""
+    def make(self, threshold: float, seed: int = 0, **sealed: Any) -> None:
+        """Leave behind what `dvc repro` would have, of another training for another *seed*;
+        *sealed* goes into the artefact beside its graph."""
         set_values(self.workspace.params, {"train.seed": seed})
         trained, params = self.workspace.trained, self.params
         fresh(trained)
@@ -64,7 +66,10 @@ class Project:
         write_card(self.workspace.training_report / "card.json", origin)
         slope = 0.02 if threshold > 0 else -0.02
         digest = seal(
-            fresh(self.workspace.serving), graph(abs(threshold), slope), CARD | {"seed": seed}
+            fresh(self.workspace.serving),
+            graph(abs(threshold), slope),
+            CARD | {"seed": seed},
+            **sealed,
         )
         weights = (trained / "model.safetensors").read_bytes()
         card = {
@@ -76,8 +81,8 @@ class Project:
         }
         write_card(self.workspace.export_report / "card.json", card)
 
-    def register(self) -> Registered:
-        return register.run(self.workspace, self.home, self.params, lambda line: None)
+    def register(self, say: Callable[[str], object] = lambda line: None) -> Registered:
+        return register.run(self.workspace, self.home, self.params, say)
 
 
 def make_project(

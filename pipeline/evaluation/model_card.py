@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.evaluation.comparison import Comparison, describe
-from pipeline.evaluation.contamination import Contamination, seen, told
 from pipeline.evaluation.gate import GateRow, bound_words
 from pipeline.evaluation.judging import Judgement, verdict
 from pipeline.evaluation.markdown import code, table, text
 from pipeline.evaluation.slices import SMALL
+from pipeline.evaluation.start import Contamination, licence, seen, told
 
 DESCRIPTION = 5000
 """Characters of a description that every store of MLflow's holds."""
@@ -47,6 +47,8 @@ class Origin:
     test_use: int
     champion: int | None
     """Version that it was compared with."""
+    set_aside: Mapping[str, str]
+    """Variants of the champion that do not answer on this machine, and why."""
     hashes: Mapping[str, str]
 
 
@@ -73,21 +75,6 @@ def shortened(card: str, most: int = DESCRIPTION) -> str:
     end = "\n\n*Cut here; whole in the artefact* `test/model_card.md` *of the version's run.*\n"
     kept = card[: most - len(end)]
     return kept[: kept.rfind("\n")].rstrip() + end
-
-
-def licence(start: str) -> str:
-    """Return what is known of the terms of the weights that a training started from."""
-    library, _, _ = start.partition(" ")
-    if start in ("none", ""):
-        return "trained from scratch: no one else's weights"
-    if library == "torchvision":
-        return (
-            "torchvision states no licence for its pretrained weights; they may be under terms of "
-            "the data that they were trained on (ImageNet's allow research alone)"
-        )
-    if library == "timm":
-        return "its own licence: see the card of that model at huggingface.co/timm"
-    return "a file of your own: its terms are not known here"
 
 
 def _what(origin: Origin, judgement: Judgement) -> Iterator[str]:
@@ -118,6 +105,8 @@ def _champion(origin: Origin, judgement: Judgement) -> Iterator[str]:
     yield ""
     for name, comparison in judgement.comparisons.items():
         yield f"- {name}: {describe(comparison)}"
+    for name, why in origin.set_aside.items():
+        yield f"- the champion's {name} is set aside on this processor: {text(why, 200)}"
     yield ""
     yield "The worst of these counts. " + _shown(decisive)
 

@@ -111,7 +111,8 @@ def _in_a_process(serving: Path, digest: str, variant: str, paths: Sequence[str]
         raise ArtefactError(
             "the model could not be timed",
             f"{variant}: {said[-1] if said else type(error).__name__}"[:200],
-            mend="darkroom publish shows the rest; dvc repro --force evaluate tries again",
+            mend="the same command again; without latency_p99_ms under gate in params.yaml, "
+            "darkroom register times nothing",
         ) from None
 
 

@@ -13,10 +13,10 @@ from pipeline.data.catalogue import read_catalogue
 from pipeline.data.splits import LEFT_OUT, USED, Splits
 from pipeline.errors import ArtefactError, DatasetError, RegistryError
 from pipeline.evaluation.columns import columns_of
-from pipeline.evaluation.contamination import Contamination
 from pipeline.evaluation.judging import Judgement, judge
 from pipeline.evaluation.measure import Measured, measure, open_variants
 from pipeline.evaluation.model_card import Origin
+from pipeline.evaluation.start import Contamination
 from pipeline.evaluation.timing import as_metrics, time_variants
 from pipeline.export.artefact import SealedClassifier, open_artefact
 from pipeline.metrics import accuracy
@@ -39,6 +39,8 @@ class Champion:
     version: Version
     variants: Variants
     """Those that answer on this machine."""
+    set_aside: Mapping[str, str]
+    """Variant → why it does not."""
     knows: frozenset[str]
     """sha256 of the images that it was trained, or fitted, on."""
 
@@ -61,7 +63,7 @@ def open_champion(
     or where it does not tell the same *classes* apart."""
     run_id = client.get_model_version(present.name, str(present.number)).run_id
     try:
-        variants = _open_here(fetch_sealed(home, present), present.serving_digest)
+        variants, set_aside = _open_here(fetch_sealed(home, present), present.serving_digest)
     except (ArtefactError, RegistryError) as error:
         raise _immeasurable(present, error.what, *error.where[:1]) from None
     _refuse_other_classes(present, variants[FP32].classes, classes)
@@ -72,7 +74,7 @@ def open_champion(
             "its run does not say on which images it was trained: data/splits.parquet is missing, "
             "or not the one that was logged",
         )
-    return Champion(present, variants, knows)
+    return Champion(present, variants, set_aside, knows)
 
 
 def open_test(
@@ -151,6 +153,7 @@ def origin_of(
         coverage=read_card(thresholds)["coverage"] if thresholds.exists() else None,
         test_use=use,
         champion=champion.version.number if champion else None,
+        set_aside=champion.set_aside if champion else {},
         hashes=hashes,
     )
 
@@ -162,19 +165,21 @@ def _knows(client: Store, run_id: str) -> frozenset[str] | None:
         return None
 
 
-def _open_here(folder: Path, digest: str) -> dict[str, SealedClassifier]:
+def _open_here(folder: Path, digest: str) -> tuple[dict[str, SealedClassifier], dict[str, str]]:
     """Open the variants of a champion that answer on this machine, as its loader does; fp32 must.
+    Return them, and why the others do not.
 
     It may have been sealed on another processor.
     """
     names = read_card(folder / "card.json").get("variants", (FP32,))
     opened = {FP32: open_artefact(folder, digest, variant=FP32)}
+    set_aside = {}
     for name in names:
         try:
             opened[name] = open_artefact(folder, digest, variant=name)
-        except ArtefactError:
-            continue
-    return opened
+        except ArtefactError as error:
+            set_aside[name] = "; ".join((error.what, *error.where[:1]))
+    return opened, set_aside
 
 
 def _refuse_other_classes(present: Version, theirs: tuple[str, ...], ours: tuple[str, ...]) -> None:

@@ -18,9 +18,9 @@ from pipeline.cards import read_card
 from pipeline.data.cache import read_image
 from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import ProjectError
-from pipeline.evaluation.contamination import seen
 from pipeline.evaluation.judging import verdict
 from pipeline.evaluation.model_card import model_card, shortened
+from pipeline.evaluation.start import seen
 from pipeline.export.artefact import check_digest, open_artefact
 from pipeline.graph import dataset_version, stage_key, training_key
 from pipeline.operations.lock import registry_lock
@@ -77,7 +77,7 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
         version = next((v for v in known if v.serving_digest == digest), None)
         new = version is None
         if version is None:
-            version = _register(client, workspace, home, params, serving, digest, known)
+            version = _register(client, workspace, home, params, serving, digest, known, say)
         registry.show_figures(client, version, _shown(version.tags))
         aliases.settle(client, version, _has_earned(client, version))
         present = registry.by_alias(client, name, registry.CHAMPION)
@@ -94,12 +94,15 @@ def _register(
     serving: Path,
     digest: str,
     known: list[Version],
+    say: Callable[[str], None],
 ) -> Version:
     """Upload the artefact, then open the test split, then record what it showed as a version."""
     name = params.model_name
     present = registry.by_alias(client, name, registry.CHAMPION)
     classes = open_artefact(serving, digest).classes
     champion = open_champion(client, home, present, classes) if present else None
+    for variant, why in champion.set_aside.items() if champion else ():
+        say(f"the champion's {variant} is set aside on this processor: {why}")
     run_id = publish(workspace, home, name)
     splits = read_splits(workspace.splits)
     start = read_card(workspace.training_report / "card.json").get("start", {})

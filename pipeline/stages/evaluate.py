@@ -146,7 +146,7 @@ def _time(
     try:
         timings = time_variants(workspace.serving, digest, variants, workspace.images, files)
     except ArtefactError as error:
-        say(f"{error.what}: {error.where[0]}")
+        say(f"{error.what}: {error.where[0]}; dvc repro --force evaluate tries again")
         return
     write_timings(home.private, digest, timings)
     for name, timing in timings.items():

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import PurePath
 
 from pipeline.errors import DatasetError
-from pipeline.evaluation.contamination import NONE, Contamination, is_published
+from pipeline.evaluation.start import NONE, Contamination, is_published
 from pipeline.tracking.dataset import known_images
 from pipeline.tracking.record import WEIGHTS
 from pipeline.tracking.store import Store

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from pipeline.evaluation.contamination import Contamination
 from pipeline.evaluation.judging import Judgement, judge
 from pipeline.evaluation.measure import Measured, Reliance
 from pipeline.evaluation.model_card import (
     DESCRIPTION,
     Origin,
-    licence,
     model_card,
     shortened,
 )
+from pipeline.evaluation.start import Contamination
 from pipeline.params import GateParams
 
 CLASSES = ("cat", "dog", "<script>alert(1)</script> | `x` [y](javascript:z)")
@@ -45,6 +44,7 @@ ORIGIN = Origin(
     coverage=0.9,
     test_use=3,
     champion=2,
+    set_aside={"int8": "it disagrees by 0.4000, at most 0.0200"},
     hashes={"serving_digest": "ab" * 32, "dataset": "0123456789abcdef.dir"},
 )
 
@@ -86,6 +86,7 @@ def card() -> str:
         "tells 3 classes of photos apart, from 128 × 128 pixels; variants: fp32, int8.",
         "| worst_class_recall | 0.8667 | at least 0.8000 | passed | yes |",
         "Version 2, run again on the same test images",
+        "- the champion's int8 is set aside on this processor: it disagrees by 0.4000, at most",
         "20 that the champion knows are left out",
         "The smallest true difference that these test images show",
         "at level 0.0042",
@@ -141,7 +142,9 @@ def test_a_hostile_class_is_no_markup_anywhere(card):
 
 
 def test_the_first_model_of_all_has_nothing_to_stand_against():
-    origin = replace(ORIGIN, champion=None, temperature=None, coverage=None, test_use=1)
+    origin = replace(
+        ORIGIN, champion=None, set_aside={}, temperature=None, coverage=None, test_use=1
+    )
     card = model_card(origin, judged({"fp32": measured(6)}, None))
     assert "**promoted; there was no champion**" in card
     assert "There was none to compare with." in card
@@ -159,16 +162,3 @@ def test_a_card_of_many_classes_is_cut_after_a_whole_line_and_says_so(card):
     assert len(cut) <= DESCRIPTION and long.startswith(cut[: cut.index("\n\n*Cut here")])
     assert "test/model_card.md" in cut
     assert shortened(card[:DESCRIPTION]) == card[:DESCRIPTION]
-
-
-@pytest.mark.parametrize(
-    ("start", "said"),
-    [
-        ("none", "from scratch"),
-        ("torchvision X", "no licence"),
-        ("timm resnet", "huggingface"),
-        ("mine.safetensors", "not known"),
-    ],
-)
-def test_what_is_known_of_a_licence(start, said):
-    assert said in licence(start)

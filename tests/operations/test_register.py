@@ -3,11 +3,14 @@
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from brightness import graph
 from mlflow import MlflowClient
 from registrations import (
     ALWAYS_DARK,
@@ -23,8 +26,9 @@ from registrations import (
 from pipeline.cards import write_card
 from pipeline.data.splits import Splits, read_splits, write_splits
 from pipeline.errors import ArtefactError, ProjectError, RegistryError
-from pipeline.operations import models
+from pipeline.operations import models, opening
 from pipeline.operations.promote import promote, rollback
+from pipeline.serving.engine import SelfTest
 from pipeline.workspace import Home
 
 
@@ -255,6 +259,41 @@ def test_a_register_that_was_cut_off_does_not_undo_a_persons_rollback(project, r
     client.delete_model_version_tag(name, "2", "darkroom.settled")
     rollback(project.home, project.params, print)
     assert project.register().champion == 1
+
+
+def test_a_champions_variant_that_is_set_aside_on_this_processor_is_named(
+    project, version, monkeypatch
+):
+    """It was registered where it answered."""
+    pixels = np.zeros((1, 8, 8, 3), np.uint8)
+    anything = SelfTest(pixels, np.array([[1, 0]], np.float32), {"fp32": 1.0, "int8": 1.0})
+    project.make(MEDIOCRE, int8=graph(), self_test=anything)
+    project.register()
+    open_artefact = opening.open_artefact
+
+    def on_another_processor(*args, **asked):
+        if asked["variant"] == "int8":
+            raise ArtefactError("the model does not answer here", "int8: by 0.4", mend="none")
+        return open_artefact(*args, **asked)
+
+    monkeypatch.setattr(opening, "open_artefact", on_another_processor)
+    project.make(RIGHT, seed=1)
+    said = []
+    project.register(said.append)
+    told = "the champion's int8 is set aside on this processor: the model does not answer here; int"
+    assert any(line.startswith(told) for line in said)
+    assert "the champion's int8 is set aside on this processor" in version(2).description
+
+
+def test_a_model_that_cannot_be_timed_is_told_what_to_do_about_register(
+    tmp_path, home, monkeypatch
+):
+    timed = make_project(tmp_path / "timed", home, "timed", {"latency_p99_ms": {"max": 100}})
+    timed.make(RIGHT)
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(ArtefactError, match="could not be timed") as caught:
+        timed.register()
+    assert "gate" in caught.value.mend and "evaluate" not in caught.value.mend
 
 
 def test_a_gate_of_latency_is_measured(client, tmp_path, home):

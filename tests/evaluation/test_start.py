@@ -1,10 +1,11 @@
-"""What is said of the test images is true of the weights that a training started from, too."""
+"""What is said of the test images is true of the weights that a training started from, too; and
+what is known of their terms."""
 
 import json
 
 import pytest
 
-from pipeline.evaluation.contamination import Contamination, is_published, seen, told
+from pipeline.evaluation.start import Contamination, is_published, licence, seen, told
 
 IMAGENET = "torchvision ResNet18_Weights.IMAGENET1K_V1"
 
@@ -81,3 +82,17 @@ def test_published_weights_are_told_by_the_images_that_their_name_tells(start, d
 
 def test_a_file_that_is_called_like_a_librarys_weights_is_a_file():
     assert is_published("timm resnet18.a1_in1k") and not is_published("timm mine.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("none", "from scratch"),
+        ("torchvision X", "no licence"),
+        ("timm resnet", "huggingface"),
+        ("mine.safetensors", "not known"),
+        ("timm mine.safetensors", "not known"),
+    ],
+)
+def test_what_is_known_of_a_licence(start, said):
+    assert said in licence(start)

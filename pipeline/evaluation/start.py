@@ -1,4 +1,4 @@
-"""What the weights that a training started from know of the test images, in words.
+"""The weights that a training started from: their terms, and what they know of the test images.
 
 A model's own training never sees a test image; a model that it started from, of another dataset,
 or of another split of this one, may have.
@@ -36,6 +36,20 @@ class Contamination:
 def is_published(start: str) -> bool:
     """Whether *start* names a library's weights, and not a file."""
     return start.startswith(("torchvision ", "timm ")) and not start.endswith(".safetensors")
+
+
+def licence(start: str) -> str:
+    """Return what is known of the terms of the weights that a training started from."""
+    if start in ("none", ""):
+        return "trained from scratch: no one else's weights"
+    if not is_published(start):
+        return "a file of your own: its terms are not known here"
+    if start.startswith("torchvision "):
+        return (
+            "torchvision states no licence for its pretrained weights; they may be under terms of "
+            "the data that they were trained on (ImageNet's allow research alone)"
+        )
+    return "its own licence: see the card of that model at huggingface.co/timm"
 
 
 def seen(tag: Mapping[str, int | bool] | None) -> str:
