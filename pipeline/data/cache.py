@@ -1,6 +1,7 @@
 """Decoded images, kept at home from one training to the next: each file is decoded once.
 
 One memory-mapped array for each (images, side, decoder); what another one holds already is copied.
+One that was damaged is made anew.
 """
 
 import hashlib
@@ -43,15 +44,17 @@ def decoded(images: Path, rows: Sequence[SplitRow], side: int, cache: Path) -> P
     folder = cache / f"{kind}-{hashlib.sha256(''.join(names).encode()).hexdigest()[:16]}"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{folder.name}.lock"):
-        if not folder.is_dir():
+        known, pixels = _held(folder, side)
+        if pixels is None or known != names:
+            shutil.rmtree(folder, ignore_errors=True)
             shape = (len(rows), side, side, 3)
             if np.prod(shape) > _SHARE_OF_DISK * shutil.disk_usage(cache).free:
                 return _fill(np.empty(shape, np.uint8), images, rows, side, cache, kind)
             _build(folder, images, rows, side, kind)
+            pixels = _open(folder)
         os.utime(folder)
     _evict(cache, folder)
-    found: Pixels = np.load(folder / "pixels.npy", mmap_mode="c")
-    return found
+    return pixels
 
 
 def labels_of(rows: Sequence[SplitRow], classes: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -105,7 +108,7 @@ def _build(folder: Path, images: Path, rows: Sequence[SplitRow], side: int, kind
 def _fill(
     pixels: Pixels, images: Path, rows: Sequence[SplitRow], side: int, cache: Path, kind: str
 ) -> Pixels:
-    known = _known(cache, kind)
+    known = _known(cache, kind, side)
 
     def fill(place: int) -> None:
         row = rows[place]
@@ -120,16 +123,30 @@ def _fill(
     return pixels
 
 
-def _known(cache: Path, kind: str) -> dict[str, tuple[Pixels, int]]:
+def _known(cache: Path, kind: str, side: int) -> dict[str, tuple[Pixels, int]]:
     """Return where other arrays of this kind hold an image."""
     found = {}
-    for other in cache.glob(f"{kind}-*/pixels.npy"):
-        try:
-            array = np.load(other, mmap_mode="c")
-            names = json.loads(other.with_name("names.json").read_text())
-        except FileNotFoundError:  # evicted meanwhile
-            continue
-        found.update({name: (array, place) for place, name in enumerate(names)})
+    for other in cache.glob(f"{kind}-*/"):
+        names, array = _held(other, side)
+        if array is not None:
+            found.update({name: (array, place) for place, name in enumerate(names)})
+    return found
+
+
+def _held(folder: Path, side: int) -> tuple[list[str], Pixels | None]:
+    """Return which images the array in *folder* holds, and it; None where it is not there, or not
+    whole: a disk was full, or a copy cut off."""
+    try:
+        names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
+        pixels = _open(folder)
+        whole = pixels.dtype == np.uint8 and pixels.shape == (len(names), side, side, 3)
+    except Exception:  # NumPy raises anything on a damaged head
+        return [], None
+    return (names, pixels) if whole else ([], None)
+
+
+def _open(folder: Path) -> Pixels:
+    found: Pixels = np.lib.format.open_memmap(folder / "pixels.npy", "c")
     return found
 
 

@@ -57,8 +57,8 @@ def choose(
     batch = (params.batch_size, params.accumulate)
     what = (machine, shapes, size, steps, batch, params.precision, params.compile)
     path = memory / f"{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}.json"
-    if path.is_file():
-        return Choice(**json.loads(path.read_text()))
+    if remembered := _remembered(path):
+        return remembered
     random = random_state(device)
     try:
         choice = _measure(network, size, steps, params, given)
@@ -78,6 +78,16 @@ def choose(
             + (", compiled" if choice.compile else "")
         )
     return choice
+
+
+def _remembered(path: Path) -> Choice | None:
+    """A note that is damaged, or of another Darkroom, is as good as none."""
+    try:
+        choice = Choice(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    known = choice.precision in ("fp32", "bf16") and isinstance(choice.compile, bool)
+    return choice if known else None
 
 
 def _measure(network: Network, size: int, steps: int, params: TrainParams, given: Choice) -> Choice:

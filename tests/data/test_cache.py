@@ -145,6 +145,57 @@ def test_old_arrays_go_and_the_latest_used_stay(images, cache, read):
     assert read.count("0.png") == 2, "it was gone"
 
 
+def cut(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+DAMAGES = {
+    "pixels of zero bytes": lambda folder: cut(folder / "pixels.npy", 0),
+    "half a head": lambda folder: cut(folder / "pixels.npy", 40),
+    "half the pixels": lambda folder: cut(folder / "pixels.npy", 200),
+    "no pixels": lambda folder: (folder / "pixels.npy").unlink(),
+    "a head that is none": lambda folder: (folder / "pixels.npy").write_bytes(
+        b"\x93NUMPY\x01\x00\x76\x00" + b"{" * 500
+    ),
+    "another shape": lambda folder: np.save(
+        folder / "pixels.npy", np.zeros((3, SIDE + 1, SIDE, 3), np.uint8)
+    ),
+    "fewer images": lambda folder: np.save(
+        folder / "pixels.npy", np.zeros((2, SIDE, SIDE, 3), np.uint8)
+    ),
+    "another type": lambda folder: np.save(
+        folder / "pixels.npy", np.zeros((3, SIDE, SIDE, 3), np.float32)
+    ),
+    "names of zero bytes": lambda folder: cut(folder / "names.json", 0),
+    "half the names": lambda folder: cut(folder / "names.json", 100),
+    "names that are none": lambda folder: (folder / "names.json").write_text("3"),
+    "no names": lambda folder: (folder / "names.json").unlink(),
+    "names of others": lambda folder: (folder / "names.json").write_text('["a", "b", "c"]'),
+    "nothing at all": lambda folder: [shutil.rmtree(folder), folder.mkdir()],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_array_is_made_anew(images, cache, read, damage):
+    decoded(images, rows(1, 2, 3), SIDE, cache)
+    (folder,) = arrays(cache)
+    read.clear()
+    DAMAGES[damage](folder)
+    assert shades(decoded(images, rows(1, 2, 3), SIDE, cache)) == [1, 2, 3]
+    assert sorted(read) == ["1.png", "2.png", "3.png"]
+    read.clear()
+    assert shades(decoded(images, rows(1, 2, 3), SIDE, cache)) == [1, 2, 3]
+    assert read == []
+
+
+@pytest.mark.parametrize("damage", [name for name in DAMAGES if name != "names of others"])
+def test_nothing_is_taken_from_a_damaged_array_of_another_training(images, cache, damage):
+    decoded(images, rows(1, 2, 3), SIDE, cache)
+    (folder,) = arrays(cache)
+    DAMAGES[damage](folder)
+    assert shades(decoded(images, rows(2, 3, 4), SIDE, cache)) == [2, 3, 4]
+
+
 def test_what_would_fill_the_disk_is_held_in_memory(images, cache, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 2 * 3 * SIDE * SIDE * 3 - 1))

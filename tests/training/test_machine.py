@@ -116,6 +116,30 @@ def test_a_choice_is_remembered_even_if_the_machine_is_busy_next_time(chooses):
 
 
 @pytest.mark.parametrize(
+    "damage",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"precision": "bf16"}',
+        '{"precision": "bf16", "compile": false, "later": 1}',
+        '{"precision": "fp8", "compile": false}',
+        '{"precision": "bf16", "compile": "on"}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_damaged_note_is_measured_anew_and_mended(chooses, tmp_path, damage):
+    seconds = {FP32: 0.1, BF16: 0.05}
+    chooses(seconds)
+    (note,) = (tmp_path / "machine").glob("*.json")
+    note.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
+    assert chooses(seconds)[:2] == (BF16, [FP32, BF16])
+    assert chooses(seconds)[:2] == (BF16, [])
+
+
+@pytest.mark.parametrize(
     "change", [{"batch_size": 7}, {"hidden": 9}, {"steps": 999}, {"precision": "fp32"}]
 )
 def test_another_training_is_measured_for_itself(chooses, change):
