@@ -4,15 +4,10 @@ Nothing here unpickles more than tensors. The head is always new: its classes ar
 """
 
 import hashlib
-import pickle
 import re
-import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -22,22 +17,12 @@ from torchvision import models as zoo
 
 from pipeline.errors import ParamsError, TrainingError, of_the_disk
 from pipeline.params import TrainParams
-from pipeline.training.models import (
-    SMALL_CNN,
-    SMALL_RESNET18,
-    TIMM,
-    Architecture,
-    Network,
-    near,
-    timm_arguments,
-    timm_library,
-)
+from pipeline.training.models import Architecture, Network
+from pipeline.training.pretrained import pretrained
 from pipeline.workspace import Home
 
 State = Mapping[str, Tensor]
-_SILENCE_SECONDS = 30
 _PICKLES = (".pth", ".pt", ".bin", ".ckpt")
-_HALF = (0.5, 0.5, 0.5)
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 """torchvision's files of DenseNets keep names from before these modules were renamed."""
 
@@ -66,13 +51,10 @@ def load_start(
         content = read(home.resolve(params.weights), params.weights_sha256)
         fill(network, _safe(content, params.weights), params.weights, architecture.name)
         return Start(params.weights, hashlib.sha256(content).hexdigest())
-    if architecture.name in (SMALL_CNN, SMALL_RESNET18):
-        raise ParamsError(
-            f"train.weights is {params.weights}, but {architecture.name} has no pretrained weights",
-            mend="set train.weights to none or a .safetensors file, or train.model to another one",
-        )
-    of_library = _of_timm if architecture.name.startswith(TIMM) else _of_torchvision
-    return of_library(network, architecture, params.weights)
+    found = pretrained(architecture, params.weights)
+    fill(network, found.state, found.name, architecture.name)
+    _normalise(network, found.mean, found.std)
+    return Start(found.name, found.sha256)
 
 
 def read(path: Path, sha256: str) -> bytes:
@@ -102,7 +84,7 @@ def read(path: Path, sha256: str) -> bytes:
 def fill(network: Network, state: State, source: str, name: str) -> None:
     """Load all of *state* but its head: a Darkroom model's, or a bare backbone's.
 
-    Raises ParamsError naming the first tensors that do not fit.
+    Raises ParamsError naming the first tensors that do not fit, or hold no numbers to train from.
     """
     own = network.state_dict()
     found = _named_as_ours(network, state)
@@ -114,6 +96,13 @@ def fill(network: Network, state: State, source: str, name: str) -> None:
             *faults,
             mend="set train.model (and train.image_size, for a transformer) to what it was made "
             "for, or train.weights to other weights",
+        )
+    if faults := list(_unusable(found)):
+        raise ParamsError(
+            f"no training can start from {source}: {len(faults)} tensors hold unusable numbers",
+            *faults,
+            mend="set train.weights to other weights: the training that made these diverged, or "
+            "the file was damaged",
         )
     own.update(found)  # and not the other way round: it has the modules' versions with it
     network.load_state_dict(own)
@@ -179,80 +168,14 @@ def _misfits(expected: State, found: State) -> Iterator[str]:
             yield f"{key}: {shapes[0]}, but {shapes[1]} in the network"
 
 
-def _of_torchvision(network: Network, architecture: Architecture, wanted: str) -> Start:
-    known = zoo.get_model_weights(architecture.name)
-    names = {weights.name: weights for weights in known}
-    name = known.DEFAULT.name if wanted == "default" else wanted.split(".")[-1]
-    if name not in names:
-        raise _unknown(architecture, wanted, list(names))
-    chosen = names[name]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(urlsplit(chosen.url).path).name
-    with _fetching(f"{chosen}", chosen.url, path.parent):
-        state = chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    fill(network, state, f"{chosen}", architecture.name)
-    how = chosen.transforms()
-    # torchvision's builders have these two undo ImageNet's mean, where they load weights
-    halved = architecture.name in ("googlenet", "inception_v3")
-    _normalise(network, *((_HALF, _HALF) if halved else (how.mean, how.std)))
-    return Start(f"torchvision {chosen}", hashlib.sha256(path.read_bytes()).hexdigest())
-
-
-def _of_timm(network: Network, architecture: Architecture, wanted: str) -> Start:
-    """timm's own loading is handed tensors that were read here, from a safetensors file."""
-    from huggingface_hub import hf_hub_download
-
-    timm = timm_library()
-    model = architecture.name.removeprefix(TIMM).split(".")[0]
-    name = architecture.name.removeprefix(TIMM) if wanted == "default" else f"{model}.{wanted}"
-    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{model}.*")]
-    config = timm.get_pretrained_cfg(name) if wanted == "default" or wanted in tags else None
-    if config is None or not config.hf_hub_id:
-        raise _unknown(architecture, wanted, tags)
-    file = config.hf_hub_filename or "model.safetensors"
-    file = str(Path(file.replace("_pytorch_model", "_model")).with_suffix(".safetensors"))
-    with _fetching(f"timm's {name}", f"https://huggingface.co/{config.hf_hub_id}", Path(file)):
-        path = Path(hf_hub_download(config.hf_hub_id, file))
-    content = path.read_bytes()
-    pretrained = timm.create_model(
-        name,
-        pretrained=True,
-        pretrained_cfg_overlay={"state_dict": _safe(content, str(path))},
-        **timm_arguments(architecture),
-    )
-    fill(network, pretrained.state_dict(), f"timm's {name}", architecture.name)
-    _normalise(network, config.mean, config.std)
-    return Start(f"timm {name}", hashlib.sha256(content).hexdigest())
+def _unusable(found: State) -> Iterator[str]:
+    for key, tensor in found.items():
+        if not torch.isfinite(tensor.float() if tensor.is_floating_point() else tensor).all():
+            yield f"{key}: NaN, or infinite"
+        elif key == "std" and not (tensor > 0).all():
+            yield "std: 0 or less, and images are divided by it"
 
 
 def _normalise(network: Network, mean: Sequence[float], std: Sequence[float]) -> None:
     for buffer, values in ((network.mean, mean), (network.std, std)):
         buffer.copy_(torch.tensor(values).view(1, 3, 1, 1))
-
-
-def _unknown(architecture: Architecture, wanted: str, names: Sequence[str]) -> ParamsError:
-    return ParamsError(
-        f"train.weights: {architecture.name} has no pretrained weights {wanted!r}",
-        near(wanted, names) or f"known: {', '.join(names) or 'none'}"[:200],
-        mend="set train.weights to default, to one of these, to a .safetensors file, or to none",
-    )
-
-
-@contextmanager
-def _fetching(what: str, url: str, place: Path) -> Iterator[None]:
-    """Turn a network that is not there, or that gives something else, into a TrainingError."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SILENCE_SECONDS)
-    try:
-        yield
-    except (OSError, HTTPException, RuntimeError, pickle.UnpicklingError) as error:
-        if isinstance(error, OSError) and (disk := of_the_disk(error)):
-            raise disk from None
-        raise TrainingError(
-            f"the pretrained weights {what} cannot be had",
-            f"looked for {url}, and in {place}",
-            f"{type(error).__name__}: {error}".splitlines()[0][:200],
-            mend="the same again with a network; or set train.weights to none, or to a "
-            ".safetensors file",
-        ) from None
-    finally:
-        socket.setdefaulttimeout(before)
