@@ -343,7 +343,16 @@ class InferenceParams(Section):
     inbox: str = Field(min_length=1)
     """Folder of new images; `auto` is data/inbox/<model name>. A relative path starts at home."""
     batch_size: int = Field(ge=1)
-    """Images decoded and classified at once."""
+    """Images that are under way at once, from the file to the answer: memory grows with it."""
+    settle_seconds: float = Field(ge=0, le=86400)
+    """A folder is taken when nobody has written there for so long, or it holds a file _READY."""
+    on_new_champion: Literal["keep", "reclassify"]
+    """What becomes of images that an earlier version has answered."""
+    max_refused: float = Field(ge=0, le=1)
+    """Share of a batch's files that may be refused; with more, the run fails once they all have
+    their rows."""
+    after: Literal["keep", "archive"]
+    """`archive` moves files that have their rows to data/archive/<model name>."""
 
 
 class Params(Section):

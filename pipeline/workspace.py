@@ -109,6 +109,10 @@ class Home:
     def predictions(self) -> Path:
         return self.root / "predictions"
 
+    def archive(self, model_name: str) -> Path:
+        """Where files of the inbox go that have their rows, if params.yaml wants it."""
+        return self.root / "data/archive" / model_name
+
     def inbox(self, model_name: str) -> Path:
         return self.root / "data/inbox" / model_name
 

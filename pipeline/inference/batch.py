@@ -4,19 +4,24 @@ import errno
 import hashlib
 import os
 import shutil
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.data.folders import Entry, entries, printable
 from pipeline.data.reading import read_regular
 from pipeline.errors import StorageError, UnreadableImage
-from pipeline.export.artefact import SealedClassifier
-from pipeline.inference.predictions import Known, PredictionRow, model_folder, write_part
+from pipeline.export.artefact import SealedClassifier, SealedPrediction
+from pipeline.inference.inbox import NewFile, NewFolder
+from pipeline.inference.metadata import Columns, metadata_of
+from pipeline.inference.predictions import Known, PredictionRow, model_folder
+from pipeline.inference.staging import Staging
+from pipeline.inference.stream import in_order
+from pipeline.inference.suspects import MOST_DEATHS, Journal
 from pipeline.params import slug
 
-_ROWS_A_PART = 10_000
+_PART = 4
+"""Files that one thread reads, decodes and answers at once."""
 _LABEL = 100
 """Letters of the folder's name in the batch's, which may have 255."""
 
@@ -30,14 +35,10 @@ class Model:
     serving_digest: str
     classifier: SealedClassifier
 
-
-@dataclass(frozen=True)
-class NewFile:
-    path: str
-    """As the rows name it."""
-    file: Path
-    bytes: int
-    modified_ns: int
+    @property
+    def identity(self) -> str:
+        what = f"{self.version} {self.serving_digest} {self.classifier.variant}"
+        return hashlib.sha256(what.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,9 @@ class _Read:
     error: UnreadableImage | None
 
 
-def find_new(inbox: Path, home: Path, known: Known) -> dict[str, list[NewFile]]:
-    """Return the files below *inbox* that no row describes as they are now, by folder.
-
-    Names that begin with a dot are left alone; the inbox's own files are the folder ".".
-    """
-    found: dict[str, list[NewFile]] = defaultdict(list)
-    for entry in entries(inbox):
-        new = _stat(entry, inbox, home)
-        if new is not None and (new.path, new.bytes, new.modified_ns) not in known.states:
-            found[printable(str(Path(entry.relative).parent))].append(new)
-    return dict(found)
-
-
 def classify_folder(
-    name: str,
-    files: Sequence[NewFile],
+    inbox: Path,
+    folder: NewFolder,
     model: Model,
     known: Known,
     predictions: Path,
@@ -83,36 +71,30 @@ def classify_folder(
     limit: int,
     now: str,
 ) -> Batch | None:
-    """Classify *files* and publish their rows by one rename; None where none of them is new.
+    """Classify a *folder* of *inbox* and publish its rows by one rename; None where nothing in it
+    is new. Where a run was killed at it, go on after the last part that was staged.
 
-    One caller at a time for a model: the caller holds its lock. *limit* is the largest file that
-    is read, in bytes. Raises StorageError where *predictions* cannot be written; then nothing is
-    left of the batch.
+    One caller at a time for a model: the caller holds its lock. *batch_size*: files that are under
+    way at most; *limit*: the largest that is read, in bytes. Raises SourceError where its metadata
+    cannot be read, StorageError where *predictions* cannot be written: nothing is published then.
     """
-    staging = model_folder(predictions, model.name) / ".staging"
-    identities = hashlib.sha256(f"{model.name}/{model.version}".encode())
-    images = refused = 0
+    metadata = metadata_of(inbox, folder.relative)
+    root = model_folder(predictions, model.name)
+    place = hashlib.sha256(os.fsencode(folder.relative)).hexdigest()[:16]
+    aside = root / ".staging" / f"{model.identity}-{place}"
     try:
-        shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
-        staging.mkdir(parents=True)
-        rows: list[PredictionRow] = []
-        part = 0
-        for answered in _classify(files, model, known, batch_size, limit, now):
-            rows.append(answered)
-            images += 1
-            refused += answered.reason is not None
-            identities.update(_identity(answered))
-            if len(rows) == _ROWS_A_PART:
-                _write_part(staging, part, rows)
-                part, rows = part + 1, []
-        if rows:
-            _write_part(staging, part, rows)
-        if not images:
+        staging = Staging(aside)
+        known |= staging.known
+        files = [f for f in folder.files if (f.path, f.bytes, f.modified_ns) not in known.states]
+        with closing(Journal(aside.with_suffix(".journal"))) as journal:
+            reader = _Reader(inbox, model, known, metadata, limit, now, journal)
+            for row in _rows(files, reader, batch_size):
+                staging.add(row)
+        journal.forget()
+        if not staging.images:
             return None
-        label = "inbox" if name == "." else slug(name)[:_LABEL]
-        target = staging.parent / f"version={model.version}"
-        target /= f"batch={label}-{identities.hexdigest()[:12]}"
-        _publish(staging, target)
+        target = root / f"version={model.version}" / _batch_name(folder, model, staging.identity)
+        staging.publish(target)
     except OSError as error:
         raise StorageError(
             f"predictions cannot be written: {os.strerror(error.errno or errno.EIO)}",
@@ -121,29 +103,105 @@ def classify_folder(
             mend="free space or mend the folder's rights, then: darkroom classify",
         ) from None
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return Batch(target, images, refused)
+        _drop_empty(aside)
+    return Batch(target, staging.images, staging.refused)
 
 
-def _classify(
-    files: Sequence[NewFile],
-    model: Model,
-    known: Known,
-    batch_size: int,
-    limit: int,
-    now: str,
-) -> Iterator[PredictionRow]:
-    for start in range(0, len(files), batch_size):
-        some = [_read(file, limit) for file in files[start : start + batch_size]]
-        fresh = [read for read in some if _is_news(read, known)]
-        answers = iter(model.classifier.classify([r.data for r in fresh if r.error is None]))
-        for read in fresh:
-            yield _row(read, None if read.error else next(answers), model, now)
+def sweep(predictions: Path, model: Model) -> None:
+    """Drop what was staged by other versions: a batch is of one."""
+    for aside in (model_folder(predictions, model.name) / ".staging").glob("*"):
+        if not aside.name.startswith(model.identity):
+            shutil.rmtree(aside, ignore_errors=True)
 
 
-def _identity(row: PredictionRow) -> bytes:
-    content = row.sha256 or f"{row.bytes} bytes of {row.modified_ns}"
-    return f"\n{row.path}\0{content}".encode()
+def _batch_name(folder: NewFolder, model: Model, rows: str) -> str:
+    label = "inbox" if folder.name == "." else slug(folder.name)[:_LABEL]
+    whole = hashlib.sha256(f"{model.name}/{model.version} {rows}".encode()).hexdigest()
+    return f"batch={label}-{whole[:12]}"
+
+
+def _drop_empty(aside: Path) -> None:
+    """Leave what the next run goes on with, and no empty folder."""
+    for folder in (aside, aside.with_suffix(".journal"), aside.parent):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """From files to rows, in whichever thread."""
+
+    inbox: Path
+    model: Model
+    known: Known
+    metadata: Mapping[str, Columns]
+    limit: int
+    now: str
+    journal: Journal
+
+    def rows(self, files: Sequence[NewFile]) -> list[PredictionRow]:
+        with self.journal.at([file.path for file in files]):
+            fresh = [read for file in files if _is_news(read := self._read(file), self.known)]
+            answers = iter(self._answer([read.data for read in fresh if read.error is None]))
+            return [self._row(read, None if read.error else next(answers)) for read in fresh]
+
+    @property
+    def _answer(self) -> Callable[[Sequence[bytes]], Sequence[SealedPrediction]]:
+        classifier = self.model.classifier
+        return getattr(classifier, "answer", classifier.classify)
+
+    def _read(self, new: NewFile) -> _Read:
+        if self.journal.deaths[new.path] >= MOST_DEATHS:
+            detail = f"a run died {MOST_DEATHS} times while it was at this file"
+            return _Read(new, b"", None, UnreadableImage("deadly", detail))
+        try:
+            data = read_regular(self.inbox / new.relative, self.limit)
+        except UnreadableImage as error:
+            return _Read(new, b"", None, error)
+        return _Read(new, data, hashlib.sha256(data).hexdigest(), None)
+
+    def _row(self, read: _Read, answer: SealedPrediction | None) -> PredictionRow:
+        said = answer if answer is not None else read.error
+        probabilities = getattr(said, "probabilities", None)
+        classifier = self.model.classifier
+        return PredictionRow(
+            path=read.new.path,
+            row=None,
+            sha256=read.sha256,
+            bytes=read.new.bytes,
+            modified_ns=read.new.modified_ns,
+            label=getattr(said, "label", None),
+            confidence=getattr(said, "confidence", None),
+            probabilities=probabilities
+            and dict(zip(classifier.classes, probabilities, strict=True)),
+            reason=getattr(said, "reason", None),
+            detail=getattr(said, "detail", None),
+            abstain_reason=getattr(said, "abstain_reason", None),
+            conformal_set=getattr(said, "conformal_set", None),
+            ood_score=getattr(said, "ood_score", None),
+            metadata=self.metadata.get(read.new.relative),
+            model_name=self.model.name,
+            model_version=self.model.version,
+            serving_digest=self.model.serving_digest,
+            variant=classifier.variant,
+            predicted_at=self.now,
+        )
+
+
+def _rows(files: Sequence[NewFile], reader: _Reader, batch_size: int) -> Iterator[PredictionRow]:
+    """Answer *files*, side by side; those at which a run has died come last, each alone."""
+    deaths = reader.journal.deaths
+    suspects = [file for file in files if deaths[file.path]]
+    others = [file for file in files if not deaths[file.path]]
+    has_threads = not hasattr(reader.model.classifier, "answer")  # an older model's own
+    at_once = batch_size if has_threads else min(_PART, batch_size)
+    parts = (others[at : at + at_once] for at in range(0, len(others), at_once))
+    threads = 1 if has_threads else len(os.sched_getaffinity(0))
+    ahead = max(1, batch_size // at_once)
+    for rows in in_order(reader.rows, parts, threads=threads, ahead=ahead):
+        yield from rows
+    for suspect in suspects:
+        yield from reader.rows([suspect])
 
 
 def _is_news(read: _Read, known: Known) -> bool:
@@ -153,64 +211,3 @@ def _is_news(read: _Read, known: Known) -> bool:
     if read.error.reason == "changing":
         return False  # the next run takes it
     return (new.path, new.bytes, new.modified_ns) not in known.unread
-
-
-def _read(new: NewFile, limit: int) -> _Read:
-    try:
-        data = read_regular(new.file, limit)
-    except UnreadableImage as error:
-        return _Read(new, b"", None, error)
-    return _Read(new, data, hashlib.sha256(data).hexdigest(), None)
-
-
-def _row(read: _Read, answer: object | None, model: Model, now: str) -> PredictionRow:
-    said = answer if answer is not None else read.error
-    probabilities = getattr(said, "probabilities", None)
-    return PredictionRow(
-        path=read.new.path,
-        row=None,
-        sha256=read.sha256,
-        bytes=read.new.bytes,
-        modified_ns=read.new.modified_ns,
-        label=getattr(said, "label", None),
-        confidence=getattr(said, "confidence", None),
-        probabilities=probabilities
-        and dict(zip(model.classifier.classes, probabilities, strict=True)),
-        reason=getattr(said, "reason", None),
-        detail=getattr(said, "detail", None),
-        model_name=model.name,
-        model_version=model.version,
-        serving_digest=model.serving_digest,
-        variant=model.classifier.variant,
-        predicted_at=now,
-    )
-
-
-def _stat(entry: Entry, inbox: Path, home: Path) -> NewFile | None:
-    """Return None for a file that went away since it was listed."""
-    if entry.stat is None:
-        return None
-    file = inbox / entry.relative
-    shown = printable(str(file.relative_to(home) if file.is_relative_to(home) else file))
-    return NewFile(shown, file, entry.stat.st_size, entry.stat.st_mtime_ns)
-
-
-def _write_part(folder: Path, number: int, rows: Sequence[PredictionRow]) -> None:
-    path = folder / f"part-{number:05d}.parquet"
-    write_part(path, rows)
-    _fsync(path)
-
-
-def _publish(staging: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _fsync(staging)
-    staging.rename(target)
-    _fsync(target.parent)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,6 @@
 """Rows of predictions: their schema, and what is already known of a folder of images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,14 @@ class PredictionRow:
     reason: str | None
     """Why the file was refused; None for a predicted one."""
     detail: str | None
+    abstain_reason: str | None
+    """Why *label* should not be relied on: out_of_distribution, ambiguous, no_class."""
+    conformal_set: tuple[str, ...] | None
+    """The classes that are possible."""
+    ood_score: float | None
+    """Distance from the images that the model knows, 0 to 2."""
+    metadata: Mapping[str, str] | None
+    """What a metadata.csv beside the image says of it."""
     model_name: str
     model_version: int
     serving_digest: str
@@ -53,6 +61,10 @@ SCHEMA = pa.schema(
         ("probabilities", pa.map_(pa.string(), pa.float64())),
         ("reason", pa.string()),
         ("detail", pa.string()),
+        ("abstain_reason", pa.string()),
+        ("conformal_set", pa.list_(pa.string())),
+        ("ood_score", pa.float64()),
+        ("metadata", pa.map_(pa.string(), pa.string())),
         ("model_name", pa.string()),
         ("model_version", pa.int64()),
         ("serving_digest", pa.string()),
@@ -74,28 +86,41 @@ class Known:
     unread: frozenset[tuple[str, int, int]]
     """The same of files that could not be read then; they may be readable now."""
 
+    def __or__(self, other: "Known") -> "Known":
+        return Known(
+            self.contents | other.contents, self.states | other.states, self.unread | other.unread
+        )
+
 
 def model_folder(predictions: Path, model_name: str) -> Path:
     return predictions / f"model={model_name}"
 
 
-def batch_folders(predictions: Path, model_name: str) -> list[Path]:
-    """Return the published batches of all versions, sorted; a folder without rows is none."""
-    found = model_folder(predictions, model_name).glob("version=*/batch=*")
+def batch_folders(predictions: Path, model_name: str, version: int | None = None) -> list[Path]:
+    """Return the published batches of all versions, or of one; sorted. A folder without rows is
+    none."""
+    which = "*" if version is None else version
+    found = model_folder(predictions, model_name).glob(f"version={which}/batch=*")
     return sorted(folder for folder in found if any(folder.glob("part-*.parquet")))
 
 
-def read_known(predictions: Path, model_name: str) -> Known:
-    parts = [
-        str(p) for b in batch_folders(predictions, model_name) for p in b.glob("part-*.parquet")
-    ]
+def read_known(predictions: Path, model_name: str, version: int | None = None) -> Known:
+    """Return what any version of the model has been shown, or that *version*."""
+    folders = batch_folders(predictions, model_name, version)
+    parts = [part for folder in folders for part in folder.glob("part-*.parquet")]
+    try:
+        return known_of(parts)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(model_folder(predictions, model_name), error) from None
+
+
+def known_of(parts: Sequence[Path]) -> Known:
+    """Raises what Arrow raises where one of *parts* cannot be read."""
     if not parts:
         return Known(frozenset(), frozenset(), frozenset())
     columns = ["path", "sha256", "bytes", "modified_ns"]
-    try:
-        table = ds.dataset(parts, schema=SCHEMA, format="parquet").to_table(columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(model_folder(predictions, model_name), error) from None
+    files = [str(part) for part in parts]
+    table = ds.dataset(files, schema=SCHEMA, format="parquet").to_table(columns=columns)
     read = table.filter(pc.is_valid(table["sha256"]))
     unread = table.filter(pc.is_null(table["sha256"]))
     return Known(
@@ -128,13 +153,8 @@ def _damaged(place: Path, error: Exception) -> StorageError:
 
 
 def write_part(path: Path, rows: Sequence[PredictionRow]) -> None:
-    columns = {
-        name: [getattr(row, name) for row in rows]
-        for name in SCHEMA.names
-        if name != "probabilities"
-    }
-    columns["probabilities"] = [
-        row.probabilities and list(row.probabilities.items()) for row in rows
-    ]
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    for name in ("probabilities", "metadata"):
+        columns[name] = [each and list(each.items()) for each in columns[name]]
     table = pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
     pq.write_table(table, path, compression="zstd")

@@ -1,15 +1,18 @@
 """New folders of the inbox → predictions/, by the champion; then an MLflow run for each batch."""
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.data.limits import image_limits
-from pipeline.errors import Busy, DarkroomError, SourceError
+from pipeline.errors import Busy, DarkroomError, SourceError, of_the_disk
 from pipeline.holding import held
-from pipeline.inference.batch import Batch, Model, classify_folder, find_new
+from pipeline.inference.archive import archive
+from pipeline.inference.batch import Batch, Model, classify_folder, sweep
+from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import read_known
 from pipeline.params import Params
 from pipeline.tracking import registry
@@ -25,16 +28,27 @@ class Classified:
     model_version: int
     inbox: Path
     batches: tuple[Batch, ...]
+    waiting: tuple[str, ...]
+    """Folders where somebody was still writing."""
 
     @property
     def images(self) -> int:
         return sum(batch.images for batch in self.batches)
 
 
-def run(home: Home, params: Params, inbox: str | None, say: Callable[[str], None]) -> Classified:
-    """*inbox* is a folder for this run only; None takes params.yaml's.
+def run(
+    home: Home,
+    params: Params,
+    inbox: str | None,
+    say: Callable[[str], None],
+    *,
+    reclassify: bool = False,
+) -> Classified:
+    """*inbox* is a folder for this run only; None takes params.yaml's. *reclassify* answers again
+    what an earlier version has answered.
 
-    Raises StoreUnreachable or RegistryError before any work where no champion can be had.
+    Raises StoreUnreachable or RegistryError before any work where no champion can be had;
+    SourceError, when everything is published, where more was refused than inference.max_refused.
     """
     folder = _inbox(home, params, inbox)
     client = connect(home, os.environ)
@@ -46,26 +60,45 @@ def run(home: Home, params: Params, inbox: str | None, say: Callable[[str], None
     model = Model(version.name, version.number, version.serving_digest, classifier)
     busy = Busy(f"another run is classifying for model {model.name}", mend="wait until it is done")
     with held(home.private / f"classify-{model.name}.lock", busy):
-        batches = tuple(_classify_new(home, params, folder, model, say))
+        again = reclassify or params.inference.on_new_champion == "reclassify"
+        by = model.version if again else None
+        batches, waiting = _classify_new(home, params, folder, model, by, say)
+        if params.inference.after == "archive":
+            _archive(home, folder, model, by, say)
     try:
         with reaching(home, os.environ):
             publish_batches(client, home, model.name)
     except DarkroomError as error:
         say(f"not shown in MLflow: {error.what}; the next darkroom classify shows it")
-    if not batches:
+    if not batches and not waiting:
         say(f"nothing new in {folder}")
-    return Classified(model.name, model.version, folder, batches)
+    _refuse_too_many_refused(batches, params.inference.max_refused)
+    return Classified(model.name, model.version, folder, batches, waiting)
 
 
 def _classify_new(
-    home: Home, params: Params, folder: Path, model: Model, say: Callable[[str], None]
-) -> list[Batch]:
-    known = read_known(home.predictions, model.name)
-    batches = []
-    for name, files in find_new(folder, home.root, known).items():
+    home: Home,
+    params: Params,
+    folder: Path,
+    model: Model,
+    by: int | None,
+    say: Callable[[str], None],
+) -> tuple[tuple[Batch, ...], tuple[str, ...]]:
+    """Return the batches that were published, and the folders that are left for the next run.
+
+    What has a row *by* that version, or by any, is not new.
+    """
+    known = read_known(home.predictions, model.name, by)
+    sweep(home.predictions, model)
+    batches, waiting = [], []
+    for new in find_new(folder, home.root, known):
+        if not new.is_settled(time.time_ns(), params.inference.settle_seconds):
+            say(f"left for the next run: {new.name}, where somebody is still writing")
+            waiting.append(new.name)
+            continue
         batch = classify_folder(
-            name,
-            files,
+            folder,
+            new,
             model,
             known,
             home.predictions,
@@ -76,7 +109,31 @@ def _classify_new(
         if batch:
             say(f"{batch.images} images, {batch.refused} refused: {batch.folder}")
             batches.append(batch)
-    return batches
+    return tuple(batches), tuple(waiting)
+
+
+def _archive(
+    home: Home, folder: Path, model: Model, by: int | None, say: Callable[[str], None]
+) -> None:
+    target = home.archive(model.name)
+    known = read_known(home.predictions, model.name, by)
+    try:
+        moved = archive(folder, home.root, target, known)
+    except OSError as error:
+        raise of_the_disk(error) or error from None
+    if moved:
+        say(f"{moved} files moved to {target}")
+
+
+def _refuse_too_many_refused(batches: Sequence[Batch], most: float) -> None:
+    worst = max(batches, key=lambda batch: batch.refused / batch.images, default=None)
+    if worst and worst.refused > most * worst.images:
+        raise SourceError(
+            f"{worst.refused} of {worst.images} files were refused",
+            f"inference.max_refused is {most}",
+            f"every one has its row, and its reason, in {worst.folder}",
+            mend="look at what is delivered; or raise inference.max_refused in params.yaml",
+        )
 
 
 def _inbox(home: Home, params: Params, inbox: str | None) -> Path:

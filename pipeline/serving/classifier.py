@@ -7,7 +7,7 @@ raises the number; a Prediction's later fields are all optional.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,10 @@ from .engine import AUTO, FP32, SELF_TEST, SelfTest, choose
 from .images import Limits, to_square
 
 INTERFACE = 1
+Floats = npt.NDArray[np.float32]
+Square = npt.NDArray[np.uint8] | UnreadableImage
+"""(size, size, 3), or why there is none."""
+Run = Callable[[npt.NDArray[np.uint8]], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)
@@ -65,30 +69,43 @@ class Classifier:
         self.set_aside = dict(chosen.set_aside)
         """Variant → why it must not run on this processor."""
         self._engine = chosen.engine
+        self._pool = ThreadPoolExecutor(chosen.engine.cores, "classify")
         self._known = read_known(folder, self.variant)
 
     def classify(self, images: Sequence[bytes]) -> list[Prediction]:
-        """Return one prediction for each of *images* (whole files), in their order."""
-        with ThreadPoolExecutor() as threads:
-            decoded = list(threads.map(self._decode, images))
+        """Return one prediction for each of *images* (whole files), in their order.
+
+        Many go through side by side, a few on each core, from the file to the answer; for a few
+        of them every core is used all the same.
+        """
+        if len(images) >= self._engine.cores:
+            parts = [images[part] for part in self._engine.parts(len(images))]
+            return [answer for part in self._pool.map(self.answer, parts) for answer in part]
+        return self._answers(list(self._pool.map(self._decode, images)), self._engine)
+
+    def answer(self, images: Sequence[bytes]) -> list[Prediction]:
+        """Return what `classify` does, to the bit, from the calling thread alone: for callers that
+        have threads of their own."""
+        return self._answers([self._decode(data) for data in images], self._engine.on_one_core)
+
+    def _answers(self, decoded: Sequence[Square], run: Run) -> list[Prediction]:
         pixels = [square for square in decoded if isinstance(square, np.ndarray)]
-        answers = iter(self._answers(np.stack(pixels)) if pixels else ())
+        answers = iter(self._relied_on(*run(np.stack(pixels))) if pixels else ())
         return [
             _refused(square) if isinstance(square, UnreadableImage) else next(answers)
             for square in decoded
         ]
 
-    def _answers(self, pixels: npt.NDArray[np.uint8]) -> list[Prediction]:
-        probabilities, embeddings = self._engine(pixels)
+    def _relied_on(self, probabilities: Floats, embeddings: Floats) -> list[Prediction]:
         if self._known is None:
             return [self._answer(row) for row in probabilities]
         reliances = rely(probabilities, embeddings, self._known)
         return [
-            self._relied_on(self._answer(row), reliance)
+            self._with(self._answer(row), reliance)
             for row, reliance in zip(probabilities, reliances, strict=True)
         ]
 
-    def _decode(self, data: bytes) -> npt.NDArray[np.uint8] | UnreadableImage:
+    def _decode(self, data: bytes) -> Square:
         try:
             return to_square(data, self._size, self._limits)
         except UnreadableImage as error:
@@ -104,7 +121,7 @@ class Classifier:
             detail=None,
         )
 
-    def _relied_on(self, answer: Prediction, reliance: Reliance) -> Prediction:
+    def _with(self, answer: Prediction, reliance: Reliance) -> Prediction:
         return replace(
             answer,
             conformal_set=self._named(reliance.conformal_set),

@@ -40,23 +40,31 @@ class Engine:
     def __init__(self, graph: Path) -> None:
         self._name, self._graph = graph.name, graph.read_bytes()
         self._narrow = self._session(threads=1)
-        self._cores = _cores()
-        self._pool = ThreadPoolExecutor(self._cores, "engine")
+        self.cores = _cores()
+        self._pool = ThreadPoolExecutor(self.cores, "engine")
 
     def __call__(self, pixels: Pixels) -> tuple[Floats, Floats]:
         """Map (n, size, size, 3) to probabilities (n, num_classes) and embeddings (n, width)."""
-        if len(pixels) < self._cores:
+        if len(pixels) < self.cores:
             return _run(self._wide, pixels)
-        at_once = min(_PART, -(-len(pixels) // self._cores))
-        parts = [pixels[at : at + at_once] for at in range(0, len(pixels), at_once)]
-        answers = list(self._pool.map(lambda part: _run(self._narrow, part), parts))
+        parts = [pixels[part] for part in self.parts(len(pixels))]
+        answers = list(self._pool.map(self.on_one_core, parts))
         probabilities, embeddings = (np.concatenate(each) for each in zip(*answers, strict=True))
         return probabilities, embeddings
+
+    def on_one_core(self, pixels: Pixels) -> tuple[Floats, Floats]:
+        """Map as above, in the calling thread alone."""
+        return _run(self._narrow, pixels)
+
+    def parts(self, images: int) -> list[slice]:
+        """Cut so many images into parts for one core each."""
+        at_once = max(1, min(_PART, -(-images // self.cores)))
+        return [slice(at, at + at_once) for at in range(0, images, at_once)]
 
     @cached_property
     def _wide(self) -> ort.InferenceSession:
         """For fewer images than cores: whoever waits for one has them all."""
-        return self._session(threads=self._cores)
+        return self._session(threads=self.cores)
 
     def _session(self, threads: int) -> ort.InferenceSession:
         options = ort.SessionOptions()

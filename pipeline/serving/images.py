@@ -30,6 +30,7 @@ EXTENSIONS = {
 
 _PICTURE = 256
 _LARGE = 4_000_000
+_HUGE = 16_000_000
 _BAND = 1_000_000
 _ONE_LARGE = threading.Lock()
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
@@ -173,9 +174,10 @@ def _decode(image: Image.Image, least: int) -> Image.Image:
     A JPEG is decoded at that fraction (DCT scaling); any other large image is converted in bands,
     so that nothing but its stored pixels is ever whole in memory.
     """
-    with _turn(image):
+    stored = image.width * image.height
+    _ask_for_less(image, least)
+    with _turn(image, stored):
         try:
-            image.draft(None, (least, least))
             if isinstance(image, WebPImageFile):
                 image.__class__ = _LeanWebP
             image.load()
@@ -186,9 +188,23 @@ def _decode(image: Image.Image, least: int) -> Image.Image:
             image.close()  # while it is still this one's turn
 
 
-def _turn(image: Image.Image) -> AbstractContextManager[object]:
-    """Large images are decoded one at a time, so that threads do not add up their memory."""
-    return _ONE_LARGE if image.width * image.height > _LARGE else nullcontext()
+def _ask_for_less(image: Image.Image, least: int) -> None:
+    """Let a JPEG be decoded at a fraction of its size; what cannot be, is as it was."""
+    try:
+        image.draft(None, (least, least))
+    except Exception as error:
+        image.close()
+        raise UnreadableImage("damaged", _first_line(error)) from None
+
+
+def _turn(image: Image.Image, stored: int) -> AbstractContextManager[object]:
+    """Large images are decoded one at a time, so that threads do not add up their memory.
+
+    A photo that is scaled as it is decoded is as large as it comes out; but a progressive JPEG's
+    coefficients are held whole.
+    """
+    held = stored if image.info.get("progressive") else image.width * image.height
+    return _ONE_LARGE if held > _LARGE or stored > _HUGE else nullcontext()
 
 
 class _LeanWebP(WebPImageFile):

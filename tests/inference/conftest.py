@@ -8,7 +8,8 @@ import pytest
 from brightness import png, seal_brightness
 
 from pipeline.export.artefact import open_artefact
-from pipeline.inference.batch import Batch, Model, classify_folder, find_new
+from pipeline.inference.batch import Batch, Model, classify_folder, sweep
+from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import batch_folders, read_batch, read_known
 
 
@@ -32,12 +33,13 @@ class Place:
     def classify(self, **options: Any) -> list[Batch]:
         """Do what one run of inference does with the inbox as it is now."""
         known = read_known(self.predictions, self.model.name)
+        sweep(self.predictions, self.model)
         settings = {"batch_size": 2, "limit": 100_000, "now": "2026-01-02T03:04:05+00:00"}
         batches = [
             classify_folder(
-                name, files, self.model, known, self.predictions, **(settings | options)
+                self.inbox, folder, self.model, known, self.predictions, **(settings | options)
             )
-            for name, files in find_new(self.inbox, self.home, known).items()
+            for folder in find_new(self.inbox, self.home, known)
         ]
         return [batch for batch in batches if batch]
 

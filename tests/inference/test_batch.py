@@ -16,7 +16,7 @@ import pytest
 from brightness import png
 
 from pipeline.errors import StorageError
-from pipeline.inference.batch import find_new
+from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import read_known
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +51,10 @@ def test_a_row_says_what_was_read_and_who_answered(place):
         "label": "light",
         "reason": None,
         "detail": None,
+        "abstain_reason": None,
+        "conformal_set": None,
+        "ood_score": None,
+        "metadata": None,
         "model_name": "m",
         "model_version": 1,
         "serving_digest": place.model.serving_digest,
@@ -97,7 +101,7 @@ def test_what_is_known_is_not_even_read_again(place):
     place.put("a.png", 0)
     place.put("bad.png", b"")
     place.classify()
-    assert find_new(place.inbox, place.home, read_known(place.predictions, "m")) == {}
+    assert find_new(place.inbox, place.home, read_known(place.predictions, "m")) == []
 
 
 def test_a_file_that_was_only_touched_is_not_new(place):
@@ -328,7 +332,8 @@ def test_a_full_disk_leaves_the_batches_before_it_alone(place):
 DEADLY = """
 import os, signal, sys
 from pathlib import Path
-from pipeline.inference.batch import Model, classify_folder, find_new
+from pipeline.inference.batch import Model, classify_folder
+from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import read_known
 from pipeline.serving.classifier import Prediction
 
@@ -343,10 +348,10 @@ class Deadly:
 
 home, predictions = Path(sys.argv[1]), Path(sys.argv[1]) / "predictions"
 known = read_known(predictions, "m")
-for name, files in find_new(home / "inbox", home, known).items():
-    model = Model("m", 1, "", Deadly())
+for folder in find_new(home / "inbox", home, known):
+    model = Model("m", 1, sys.argv[2], Deadly())
     classify_folder(
-        name, files, model, known, predictions, batch_size=1000, limit=1000, now="now"
+        home / "inbox", folder, model, known, predictions, batch_size=1000, limit=1000, now="now"
     )
 """
 
@@ -356,17 +361,28 @@ def killed(place):
     """A run on 10,001 empty files was killed when it had written a part of its rows."""
     for number in range(10_001):
         (place.inbox / f"{number:05d}").touch()
-    done = subprocess.run([sys.executable, "-c", DEADLY, place.home], cwd=ROOT, check=False)
+    command = [sys.executable, "-c", DEADLY, place.home, place.model.serving_digest]
+    done = subprocess.run(command, cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     assert [path.name for path in place.predictions.rglob("*.parquet")] == ["part-00000.parquet"]
     return place
 
 
-def test_a_killed_run_has_published_nothing_and_the_next_publishes_every_row_in_two_parts(killed):
+def test_a_killed_run_has_published_nothing_and_the_next_goes_on_after_its_last_part(killed):
     assert killed.rows() == []
     (batch,) = killed.classify(batch_size=1000)
     assert batch.images == batch.refused == 10_001
     assert killed.labels() == {f"{number:05d}": "empty" for number in range(10_001)}
-    assert len(list(batch.folder.glob("*.parquet"))) == 2
+    parts = sorted(batch.folder.iterdir())
+    assert [path.name for path in parts] == ["part-00000.parquet", "part-00001.parquet"]
+    assert {row["predicted_at"] for row in killed.rows()[:10_000]} == {"now"}
     left = [path.name for path in (killed.predictions / "model=m").iterdir()]
     assert left == ["version=1"], "what the killed run left is still there"
+
+
+def test_what_another_version_staged_is_no_part_of_this_ones_batch(killed):
+    killed.model = replace(killed.model, version=2)
+    (batch,) = killed.classify(batch_size=1000)
+    assert batch.images == 10_001
+    assert {row["model_version"] for row in killed.rows()} == {2}
+    assert [path.name for path in (killed.predictions / "model=m").iterdir()] == ["version=2"]

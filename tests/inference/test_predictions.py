@@ -20,6 +20,10 @@ def row(path: str, label: str | None) -> PredictionRow:
         probabilities={"cat": 0.75, "dog": 0.25} if label else None,
         reason=None if label else "empty",
         detail=None if label else "the file has no bytes",
+        abstain_reason="ambiguous" if label else None,
+        conformal_set=("cat", "dog") if label else None,
+        ood_score=0.25 if label else None,
+        metadata={"camera": "north"},
         model_name="pets",
         model_version=1,
         serving_digest="d" * 64,
@@ -75,6 +79,9 @@ def test_every_value_comes_back_as_it_was_written(tmp_path):
     write_part(tmp_path / "part-00000.parquet", rows)
     back = ds.dataset(tmp_path).to_table().to_pylist()
     back[0]["probabilities"] = dict(back[0]["probabilities"])
+    back[0]["conformal_set"] = tuple(back[0]["conformal_set"])
+    for each in back:
+        each["metadata"] = dict(each["metadata"])
     assert [PredictionRow(**values) for values in back] == rows
 
 

@@ -1,0 +1,93 @@
+"""A batch in the making: whole parts of rows, aside, until one rename publishes them all.
+
+What a killed run has staged counts: the next one goes on after its last part.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.inference.predictions import PredictionRow, known_of, write_part
+
+_ROWS_A_PART = 10_000
+_SECONDS_A_PART = 30.0
+_COLUMNS = ["path", "sha256", "bytes", "modified_ns", "reason"]
+
+
+class Staging:
+    """One process at a time: the caller holds the model's lock."""
+
+    def __init__(self, folder: Path) -> None:
+        """Go on with what is whole in *folder*."""
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".part").unlink(missing_ok=True)
+        self._rows: list[PredictionRow] = []
+        self._begun = time.monotonic()
+        try:
+            self._go_on(sorted(folder.glob("part-*.parquet")))
+        except (pa.ArrowException, OSError):  # a damaged disk: their images are answered again
+            shutil.rmtree(folder)
+            folder.mkdir()
+            self._go_on([])
+
+    def _go_on(self, parts: list[Path]) -> None:
+        self.known = known_of(parts)
+        self.images = self.refused = self._identity = 0
+        for part in parts:
+            for row in pq.ParquetFile(part).read(_COLUMNS).to_pylist():
+                self._count(**row)
+        self._parts = len(parts)
+
+    @property
+    def identity(self) -> str:
+        """The same for the same rows in any order, however often a run was killed between them."""
+        return f"{self._identity:064x}"
+
+    def add(self, row: PredictionRow) -> None:
+        """Take one row; from time to time all that were taken become a part."""
+        self._rows.append(row)
+        self._count(row.path, row.sha256, row.bytes, row.modified_ns, row.reason)
+        is_due = time.monotonic() - self._begun > _SECONDS_A_PART
+        if len(self._rows) == _ROWS_A_PART or is_due:
+            self._flush()
+
+    def publish(self, target: Path) -> None:
+        """Let the batch appear as *target*, whole, by one rename."""
+        self._flush()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _fsync(self._folder)
+        self._folder.rename(target)
+        _fsync(target.parent)
+
+    def _count(
+        self, path: str, sha256: str | None, bytes: int, modified_ns: int, reason: str | None
+    ) -> None:
+        self.images += 1
+        self.refused += reason is not None
+        content = sha256 or f"{bytes} bytes of {modified_ns}"
+        row = hashlib.sha256(f"{path}\0{content}".encode()).digest()
+        self._identity = (self._identity + int.from_bytes(row)) % 2**256
+
+    def _flush(self) -> None:
+        """Write what was taken; a part has its name once it is on the disk."""
+        if self._rows:
+            scratch = self._folder / ".part"
+            write_part(scratch, self._rows)
+            _fsync(scratch)
+            scratch.rename(self._folder / f"part-{self._parts:05d}.parquet")
+            self._parts += 1
+        self._rows, self._begun = [], time.monotonic()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,49 @@
+"""What has its row is moved out of the inbox; nothing else is, and nothing is overwritten."""
+
+import os
+
+from pipeline.inference.archive import archive
+from pipeline.inference.predictions import read_known
+
+
+def moved(place) -> int:
+    known = read_known(place.predictions, "m")
+    return archive(place.inbox, place.home, place.home / "archive", known)
+
+
+def lying(folder) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_what_has_its_row_is_moved_and_what_came_later_stays(place):
+    place.put("monday/a.png", 0)
+    place.put("bad.png", b"")
+    before = lying(place.inbox)
+    place.classify()
+    later = place.put("monday/b.png", 0)
+    assert moved(place) == 2
+    assert lying(place.home / "archive") == before
+    assert lying(place.inbox) == {"monday/b.png": later.read_bytes()}
+
+
+def test_a_file_of_the_same_name_lies_beside_the_one_before(place):
+    for brightness in (0, 128, 255):
+        file = place.put("a.png", brightness)
+        os.utime(file, ns=(brightness, brightness))
+        place.classify()
+        assert moved(place) == 1
+    assert set(lying(place.home / "archive")) == {"a.png", "a.128.png", "a.255.png"}
+    assert len(place.rows()) == 3
+
+
+def test_a_file_that_was_changed_since_is_not_taken_away(place):
+    os.utime(place.put("a.png", 0), ns=(0, 0))
+    place.classify()
+    os.utime(place.put("a.png", 255), ns=(1, 1))
+    assert moved(place) == 0
+    place.classify()
+    assert moved(place) == 1
