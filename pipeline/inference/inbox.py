@@ -7,19 +7,10 @@ from pathlib import Path, PurePosixPath
 from pipeline.data.folders import Entry, entries, printable
 from pipeline.inference.metadata import METADATA
 from pipeline.inference.predictions import Known
+from pipeline.inference.rows import NewFile
 
 READY = "_READY"
 """A file of this name says: the folder is complete, and all below it."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewFile:
-    path: str
-    """As the rows name it."""
-    relative: str
-    """Below the inbox, as the system names it."""
-    bytes: int
-    modified_ns: int
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Rows of predictions: their schema, and what is already known of a folder of images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,43 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.errors import StorageError
-
-
-@dataclass(frozen=True)
-class PredictionRow:
-    """What one version of a model said of one image."""
-
-    path: str
-    """Relative to the project's home where it lies there, else absolute."""
-    row: int | None
-    """Position within the file; None for images."""
-    sha256: str | None
-    """Of the file's bytes; None where they could not be read."""
-    bytes: int
-    modified_ns: int
-    """The file's time of change, in nanoseconds since 1970."""
-    label: str | None
-    confidence: float | None
-    probabilities: dict[str, float] | None
-    """By class."""
-    reason: str | None
-    """Why the file was refused; None for a predicted one."""
-    detail: str | None
-    abstain_reason: str | None
-    """Why *label* should not be relied on: out_of_distribution, ambiguous, no_class."""
-    conformal_set: tuple[str, ...] | None
-    """The classes that are possible."""
-    ood_score: float | None
-    """Distance from the images that the model knows, 0 to 2."""
-    metadata: Mapping[str, str] | None
-    """What a metadata.csv beside the image says of it."""
-    model_name: str
-    model_version: int
-    serving_digest: str
-    variant: str
-    predicted_at: str
-    """UTC, ISO 8601."""
-
+from pipeline.inference.rows import PredictionRow
 
 SCHEMA = pa.schema(
     [
@@ -153,8 +117,11 @@ def _damaged(place: Path, error: Exception) -> StorageError:
 
 
 def write_part(path: Path, rows: Sequence[PredictionRow]) -> None:
+    pq.write_table(table_of(rows), path, compression="zstd")
+
+
+def table_of(rows: Sequence[PredictionRow]) -> pa.Table:
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
     for name in ("probabilities", "metadata"):
         columns[name] = [each and list(each.items()) for each in columns[name]]
-    table = pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
-    pq.write_table(table, path, compression="zstd")
+    return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.inference.predictions import PredictionRow, known_of, write_part
+from pipeline.inference.predictions import known_of, write_part
+from pipeline.inference.rows import PredictionRow
 
 _ROWS_A_PART = 10_000
 _SECONDS_A_PART = 30.0

@@ -10,8 +10,9 @@ from pathlib import Path
 from pipeline.data.limits import image_limits
 from pipeline.errors import Busy, DarkroomError, SourceError, of_the_disk
 from pipeline.holding import held
+from pipeline.inference.answering import Model
 from pipeline.inference.archive import archive
-from pipeline.inference.batch import Batch, Model, classify_folder, sweep
+from pipeline.inference.batch import Batch, classify_folder, sweep
 from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import read_known
 from pipeline.params import Params
@@ -25,7 +26,7 @@ from pipeline.workspace import Home
 @dataclass(frozen=True)
 class Classified:
     model_name: str
-    model_version: int
+    model_version: int | None
     inbox: Path
     batches: tuple[Batch, ...]
     waiting: tuple[str, ...]

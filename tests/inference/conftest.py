@@ -8,7 +8,8 @@ import pytest
 from brightness import png, seal_brightness
 
 from pipeline.export.artefact import open_artefact
-from pipeline.inference.batch import Batch, Model, classify_folder, sweep
+from pipeline.inference.answering import Model
+from pipeline.inference.batch import Batch, classify_folder, sweep
 from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import batch_folders, read_batch, read_known
 

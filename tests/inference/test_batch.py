@@ -332,7 +332,8 @@ def test_a_full_disk_leaves_the_batches_before_it_alone(place):
 DEADLY = """
 import os, signal, sys
 from pathlib import Path
-from pipeline.inference.batch import Model, classify_folder
+from pipeline.inference.answering import Model
+from pipeline.inference.batch import classify_folder
 from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import read_known
 from pipeline.serving.classifier import Prediction

@@ -5,7 +5,8 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from pipeline.inference.predictions import PredictionRow, read_known, write_part
+from pipeline.inference.predictions import read_known, write_part
+from pipeline.inference.rows import PredictionRow
 
 
 def row(path: str, label: str | None) -> PredictionRow:

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 DIES_AT_POISON = """
 import os, signal, sys
 from pathlib import Path
-from pipeline.inference.batch import Model, classify_folder
+from pipeline.inference.answering import Model
+from pipeline.inference.batch import classify_folder
 from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import read_known
 from pipeline.serving.classifier import Prediction

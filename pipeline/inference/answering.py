@@ -1,0 +1,139 @@
+"""From files to rows: every core reads, decodes and answers a few files at a time.
+
+So no core ever waits for another, and reading, decoding and inference share them as they need; a
+batch that went through in steps would end each of them on one core.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from pipeline.data.reading import read_regular
+from pipeline.errors import UnreadableImage
+from pipeline.export.artefact import SealedClassifier, SealedPrediction
+from pipeline.inference.rows import NewFile, PredictionRow
+from pipeline.inference.stream import in_order
+
+_PART = 4
+"""Files that one core has at once."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The one version that a run of inference uses."""
+
+    name: str
+    version: int | None
+    """None for a model that is not registered."""
+    serving_digest: str
+    classifier: SealedClassifier
+
+    @property
+    def identity(self) -> str:
+        what = f"{self.version} {self.serving_digest} {self.classifier.variant}"
+        return hashlib.sha256(what.encode()).hexdigest()[:12]
+
+    @property
+    def answers_on_one_core(self) -> bool:
+        """Models of an older Darkroom have threads of their own."""
+        return hasattr(self.classifier, "answer")
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file as it was read: its bytes, or the reason for which there are none."""
+
+    new: NewFile
+    data: bytes
+    sha256: str | None
+    error: UnreadableImage | None
+
+
+def _is_news(read: Read) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Answering:
+    """What makes rows of files, in whichever thread."""
+
+    model: Model
+    root: Path
+    """Where relative names begin."""
+    limit: int
+    """The largest file that is read, in bytes."""
+    now: str
+    is_news: Callable[[Read], bool] = _is_news
+    """What is no news has no row."""
+    metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By relative name."""
+
+    def rows(self, files: Sequence[NewFile]) -> list[PredictionRow]:
+        fresh = [read for file in files if self.is_news(read := self._read(file))]
+        classifier = self.model.classifier
+        answer: Callable[[Sequence[bytes]], Sequence[SealedPrediction]]
+        answer = getattr(classifier, "answer", classifier.classify)
+        answers = iter(answer([read.data for read in fresh if read.error is None]))
+        return [self.row(read, None if read.error else next(answers)) for read in fresh]
+
+    def row(self, read: Read, answer: SealedPrediction | None) -> PredictionRow:
+        said = answer if answer is not None else read.error
+        classifier, probabilities = self.model.classifier, getattr(said, "probabilities", None)
+        return PredictionRow(
+            path=read.new.path,
+            row=None,
+            sha256=read.sha256,
+            bytes=read.new.bytes,
+            modified_ns=read.new.modified_ns,
+            label=getattr(said, "label", None),
+            confidence=getattr(said, "confidence", None),
+            probabilities=probabilities
+            and dict(zip(classifier.classes, probabilities, strict=True)),
+            reason=getattr(said, "reason", None),
+            detail=getattr(said, "detail", None),
+            abstain_reason=getattr(said, "abstain_reason", None),
+            conformal_set=getattr(said, "conformal_set", None),
+            ood_score=getattr(said, "ood_score", None),
+            metadata=self.metadata.get(read.new.relative),
+            model_name=self.model.name,
+            model_version=self.model.version,
+            serving_digest=self.model.serving_digest,
+            variant=classifier.variant,
+            predicted_at=self.now,
+        )
+
+    def _read(self, new: NewFile) -> Read:
+        try:
+            data = read_regular(self.root / new.relative, self.limit)
+        except UnreadableImage as error:
+            return Read(new, b"", None, error)
+        return Read(new, data, hashlib.sha256(data).hexdigest(), None)
+
+
+def answer_all(
+    files: Iterable[NewFile],
+    model: Model,
+    work: Callable[[Sequence[NewFile]], list[PredictionRow]],
+    at_once: int,
+) -> Iterator[PredictionRow]:
+    """Yield the rows that *work* makes of *files*, in order; at most *at_once* are under way."""
+    size = min(_PART, at_once) if model.answers_on_one_core else at_once
+    threads = _cores() if model.answers_on_one_core else 1
+    for rows in in_order(work, _parts(files, size), threads=threads, ahead=at_once // size):
+        yield from rows
+
+
+def _parts(files: Iterable[NewFile], size: int) -> Iterator[list[NewFile]]:
+    remaining = iter(files)
+    while part := list(islice(remaining, size)):
+        yield part
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
