@@ -47,7 +47,12 @@ class World:
         return Home(self.root)
 
     def run(
-        self, *command: str, ok: bool = True, env: dict[str, str] | None = None, timeout: int = 240
+        self,
+        *command: str,
+        ok: bool = True,
+        env: dict[str, str] | None = None,
+        timeout: int = 240,
+        stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:
         """Run *command* in the project; `darkroom` and `dvc` are those of this Python."""
         modules = {"darkroom": "pipeline.cli", "dvc": "dvc", "prefect": "prefect"}
@@ -57,7 +62,7 @@ class World:
             command,
             cwd=self.root,
             env=environment(self.root) | (env or {}),
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=timeout,

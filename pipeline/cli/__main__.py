@@ -27,6 +27,7 @@ VERBS = {
     "promote": ("pipeline.cli.models", "VERSION: make it champion, if it passed its gates"),
     "rollback": ("pipeline.cli.models", "Make the previous champion champion again"),
     "classify": ("pipeline.cli.inference", "Classify what is new in the inbox by the champion"),
+    "predict": ("pipeline.cli.inference", "PATH...: classify any files, folders or a list of them"),
     "serve": ("pipeline.cli.serving", "Check a registered model and answer over HTTP by it"),
     "weights": ("pipeline.cli.weights", "use models:/NAME/VERSION: start from a registered model"),
     "convert": ("pipeline.cli.weights", "Make a .safetensors of a .pth, running nothing of it"),

@@ -1,8 +1,13 @@
 """Verbs about new images."""
 
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import click
 
 from pipeline.cli.here import project_here, say
+from pipeline.inference.rows import PredictionRow
 
 
 @click.command()
@@ -14,3 +19,35 @@ def classify(inbox: str | None, reclassify: bool) -> None:
 
     project = project_here()
     run(project.home, project.params, inbox, say, reclassify=reclassify)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--model", default="champion", show_default=True, help="Folder, version number or alias."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--output", type=click.Path(path_type=Path), help="FILE.parquet, .csv or .jsonl.")
+def predict(paths: tuple[str, ...], model: str, as_json: bool, output: Path | None) -> None:
+    """Classify files, folders, patterns, or with - the files that standard input lists."""
+    from pipeline.inference.finding import find_files
+    from pipeline.inference.outputs import json_line, table_line, write_rows
+    from pipeline.operations.predict import run
+
+    project = project_here()
+    rows = run(project.home, project.params, model, find_files(paths, sys.stdin))
+    counts = {"images": 0, "refused": 0}
+    for row in _counted(rows if output is None else write_rows(output, rows), counts):
+        if output is None:
+            say(json_line(row) if as_json else table_line(row))
+    if output is not None:
+        say(f"{counts['images']} images, {counts['refused']} refused: {output}")
+    if counts["images"] == counts["refused"]:
+        sys.exit(1)
+
+
+def _counted(rows: Iterator[PredictionRow], counts: dict[str, int]) -> Iterator[PredictionRow]:
+    for row in rows:
+        counts["images"] += 1
+        counts["refused"] += row.reason is not None
+        yield row

@@ -1,0 +1,104 @@
+"""Rows → a table for people, JSON lines or CSV on standard output, or a file that appears whole."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from pipeline.errors import ProjectError, of_the_disk
+from pipeline.inference.rows import PredictionRow
+
+_ROWS_AT_ONCE = 10_000
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+
+def table_line(row: PredictionRow) -> str:
+    if row.label is None:
+        return f"{'refused':<20} {row.reason:>8}  {row.path}"
+    unsure = f"  ({row.abstain_reason})" if row.abstain_reason else ""
+    return f"{row.label:<20} {row.confidence:8.4f}  {row.path}{unsure}"
+
+
+def json_line(row: PredictionRow) -> str:
+    return json.dumps(asdict(row), ensure_ascii=False)
+
+
+def write_rows(path: Path, rows: Iterable[PredictionRow]) -> Iterator[PredictionRow]:
+    """Write *rows* to *path*, in the format that its suffix says, and yield each as it is taken;
+    the file appears by one rename when there are no more.
+
+    Raises ProjectError for another suffix, StorageError where it cannot be written.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ProjectError(
+            f"predictions are not written as {path.suffix or 'a file without a suffix'}",
+            str(path),
+            mend=f"name it {', '.join(SUFFIXES)}",
+        )
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        with _WRITERS[path.suffix](scratch) as write:
+            for row in rows:
+                write(row)
+                yield row
+        scratch.replace(path)
+    except OSError as error:
+        raise of_the_disk(error) or ProjectError(
+            f"predictions cannot be written: {error.strerror}", str(path), mend="mend the path"
+        ) from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def _jsonl(path: Path) -> Iterator[Callable[[PredictionRow], Any]]:
+    with path.open("w", encoding="utf-8") as out:
+        yield lambda row: out.write(json_line(row) + "\n")
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[Callable[[PredictionRow], Any]]:
+    with path.open("w", encoding="utf-8", newline="") as out:
+        yield csv_writer(out)
+
+
+def csv_writer(out: TextIO) -> Callable[[PredictionRow], Any]:
+    """Return what writes one row, the header before the first; mappings are JSON in their cell."""
+    names = list(PredictionRow.__dataclass_fields__)
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+
+    def write(row: PredictionRow) -> None:
+        values = asdict(row)
+        for name in ("probabilities", "conformal_set", "metadata"):
+            if values[name] is not None:
+                values[name] = json.dumps(values[name], ensure_ascii=False)
+        writer.writerow(values)
+
+    return write
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Callable[[PredictionRow], Any]]:
+    import pyarrow.parquet as pq  # a third of a second, for those who want it
+
+    from pipeline.inference.predictions import SCHEMA, table_of
+
+    waiting: list[PredictionRow] = []
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+
+        def write(row: PredictionRow) -> None:
+            waiting.append(row)
+            if len(waiting) == _ROWS_AT_ONCE:
+                writer.write_table(table_of(waiting))
+                waiting.clear()
+
+        yield write
+        if waiting:
+            writer.write_table(table_of(waiting))
+
+
+_WRITERS = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}
