@@ -4,9 +4,9 @@
       card.json                       what it is: classes, size, limits, temperature
       fp32.onnx  int8.onnx            the network, in each variant that may serve
       selftest.npz                    some pixels, and what fp32 answered to them
-      thresholds.json embeddings.npy  what answers are held against (serving/abstention.py); with
-                                      int8. before the name: what int8's are
-      reference.json                  what later batches are compared with
+      thresholds.json embeddings.npy  what answers are held against (serving/abstention.py)
+      reference.json                  what later batches are compared with (inference/reference.py)
+      int8.thresholds.json ...        the same three for int8's own answers
       code/darkroom_served_<hash>/    the decoder and classifier that it was sealed with
       digests.json                    sha256 of each file above
 

@@ -29,11 +29,14 @@ _HOTTEST = 20.0
 """No network that is of use is further from calibrated, either way."""
 _TOLD_APART = float(chi2.ppf(0.95, 1)) / 2
 """Nats, over all images."""
+REFERENCE = "reference.json"
 _KNOWN = 1000
-"""Embeddings that a model carries, at most: 2 MB of 1,024 values each."""
+"""Images that a model remembers, at most: 2 MB of embeddings of 1,024 values each."""
 _NEIGHBOURS = 5
 """k; small, so that a rare class is near itself."""
-_PERCENTILES = 101
+_IN_A_BIN, _BINS = 50, 20
+"""Images that say how often an answer of some confidence is right: to seven points (one standard
+error) or better. And the most bins."""
 
 
 def fit_temperature(logits: Floats, labels: Labels) -> float:
@@ -127,18 +130,33 @@ def drift_reference(
     """Return, as plain JSON, what later batches are compared with.
 
     *measured*: name → (n,) values, one for each image (confidence, width, brightness, ...). Of
-    each, the percentiles from 0 to 100 say enough for a Kolmogorov-Smirnov distance and for bins
-    of any number; each is a value that an image had, so that ties stay ties. Embeddings lie in
-    the model already.
+    each, the values of the first images, those of the embeddings, are kept as they are: an exact
+    test of two samples needs a sample, and says less of a summary of one.
     """
-    levels = np.linspace(0, 1, _PERCENTILES)
     return {
         "images": len(predicted),
         "predicted": np.bincount(predicted, minlength=num_classes).tolist(),
-        "percentiles": {
-            name: np.quantile(values, levels, method="inverted_cdf").astype(np.float64).tolist()
-            for name, values in measured.items()
+        "sample": {
+            name: values[:_KNOWN].astype(np.float64).tolist() for name, values in measured.items()
         },
+    }
+
+
+def accuracy_by_confidence(confidence: Floats, right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return, as plain JSON, how many of the answers of which confidence were *right*, (n,) each.
+
+    The bins hold as many images each, as nearly as ties allow. `up_to` are the highest
+    confidences of all bins but the last, which has no end.
+    """
+    values = np.asarray(confidence, np.float64)
+    bins = min(_BINS, max(1, len(values) // _IN_A_BIN))
+    ends = np.quantile(values, np.arange(1, bins) / bins, method="inverted_cdf")
+    up_to = np.unique(ends[ends < values.max()])
+    bin_of = np.searchsorted(up_to, values)
+    return {
+        "up_to": up_to.tolist(),
+        "images": np.bincount(bin_of, minlength=len(up_to) + 1).tolist(),
+        "right": np.bincount(bin_of[right], minlength=len(up_to) + 1).tolist(),
     }
 
 

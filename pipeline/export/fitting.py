@@ -10,7 +10,9 @@ import numpy.typing as npt
 import torch
 
 from pipeline.export.calibrate import (
+    REFERENCE,
     Labels,
+    accuracy_by_confidence,
     array_bytes,
     drift_reference,
     fit_temperature,
@@ -23,8 +25,6 @@ from pipeline.serving.appearance import brightness, sharpness
 from pipeline.serving.engine import FP32
 from pipeline.training.models import Network
 
-REFERENCE = "reference.json"
-
 
 @dataclass(frozen=True)
 class Fitted:
@@ -35,6 +35,8 @@ class Fitted:
     """What came of it, for the report; log losses are in nats, on the images of the fit."""
     probabilities: Probabilities = field(compare=False)  # of two arrays neither is true
     """What the network answers with that temperature, (n, num_classes)."""
+    measured: Mapping[str, Floats] = field(compare=False)
+    """What is known of the images whatever is answered: name → (n,)."""
 
 
 def fit(
@@ -52,18 +54,16 @@ def fit(
     temperature = fit_temperature(logits, labels)
     # As the exported graph computes them: what is sealed is compared with its answers
     probabilities = torch.softmax(torch.from_numpy(logits) / temperature, dim=1).numpy()
-    thresholds = threshold_files(
-        FP32, probabilities, embeddings, labels, coverage=coverage, in_distribution=in_distribution
-    )
-    reference = drift_reference(
-        probabilities.argmax(1),
-        probabilities.shape[1],
-        {"confidence": probabilities.max(1), **seen, **measured},
+    known = {**seen, **measured}
+    files = answer_files(
+        *(FP32, probabilities, embeddings, labels, known),
+        coverage=coverage,
+        in_distribution=in_distribution,
     )
     rows = probabilities.astype(np.float64)
     return Fitted(
         temperature=temperature,
-        files={**thresholds, REFERENCE: _json_bytes(reference)},
+        files=files,
         figures={
             "images": len(labels),
             "temperature": temperature,
@@ -71,26 +71,37 @@ def fit(
             "log_loss_after": log_loss(logits / temperature, labels),
         },
         probabilities=rows / rows.sum(axis=1, keepdims=True),  # float32 sums are not quite 1
+        measured=known,
     )
 
 
-def threshold_files(
+def answer_files(
     variant: str,
     probabilities: Floats,
     embeddings: Floats,
     labels: Labels,
+    measured: Mapping[str, Floats],
     *,
     coverage: float,
     in_distribution: float,
 ) -> dict[str, bytes]:
     """Return, by name, what is sealed for the answers of *variant* to be held against: fitted on
-    its own answers, (n, num_classes), and embeddings, (n, width), on validation images."""
+    its own answers, (n, num_classes), and embeddings, (n, width), on validation images, of which
+    *measured* says what else is known."""
     thresholds, sample = fit_thresholds(
         probabilities, embeddings, labels, coverage=coverage, in_distribution=in_distribution
     )
+    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
+    reference = {
+        **drift_reference(
+            predicted, probabilities.shape[1], {"confidence": confidence, **measured}
+        ),
+        "accuracy_by_confidence": accuracy_by_confidence(confidence, predicted == labels),
+    }
     return {
         of_variant(THRESHOLDS, variant): _json_bytes(thresholds.as_json()),
         of_variant(EMBEDDINGS, variant): array_bytes(sample),
+        of_variant(REFERENCE, variant): _json_bytes(reference),
     }
 
 

@@ -22,7 +22,7 @@ from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import Busy, DatasetError
 from pipeline.export.artefact import open_artefact, seal
 from pipeline.export.fine_tune import fine_tune, recipe
-from pipeline.export.fitting import Fitted, fit, threshold_files
+from pipeline.export.fitting import Fitted, answer_files, fit
 from pipeline.export.graphs import BATCH, Graphs, batches, make_graphs
 from pipeline.export.parity import largest_difference, refuse_disparity
 from pipeline.export.prune import flops, prune
@@ -84,7 +84,7 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
     with tempfile.TemporaryDirectory() as scratch:
         sealed = Path(scratch) / "serving"
         kept, test = graphs.int8, graphs.self_test
-        files = fitted.files | _int8_files(graphs, validation, export)
+        files = fitted.files | _int8_files(graphs, validation, fitted, export)
         digest = seal(sealed, graphs.fp32, card, files, int8=kept, self_test=test)
         served = open_artefact(sealed, digest, variant=FP32)
         difference = largest_difference(served, network, images, card)
@@ -207,15 +207,14 @@ def _fit(splits: Splits, network: Network, validation: Images, params: Params) -
     )
 
 
-def _int8_files(graphs: Graphs, validation: Images, export: ExportParams) -> dict[str, bytes]:
+def _int8_files(
+    graphs: Graphs, validation: Images, fitted: Fitted, export: ExportParams
+) -> dict[str, bytes]:
     found = graphs.int8_answers
     if found is None:
         return {}
-    return threshold_files(
-        INT8,
-        found.probabilities,
-        found.embeddings,
-        validation[1],
+    return answer_files(
+        *(INT8, found.probabilities, found.embeddings, validation[1], fitted.measured),
         coverage=export.coverage,
         in_distribution=export.in_distribution,
     )

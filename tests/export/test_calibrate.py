@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from pipeline.export.calibrate import (
+    accuracy_by_confidence,
     array_bytes,
     conformal_quantile,
     drift_reference,
@@ -171,6 +172,32 @@ def test_the_drift_reference_is_plain_json_and_keeps_ties():
     assert json.loads(json.dumps(reference, allow_nan=False)) == reference
     assert reference["images"] == 3
     assert reference["predicted"] == [1, 0, 2, 0]
-    assert set(reference["percentiles"]["width"]) == {8.0}
-    confidence = reference["percentiles"]["confidence"]
-    assert (len(confidence), confidence[0], confidence[50], confidence[-1]) == (101, 0.5, 0.75, 1)
+    assert reference["sample"] == {"confidence": [0.5, 0.75, 1], "width": [8, 8, 8]}
+
+
+def test_the_drift_reference_remembers_the_first_images_and_counts_all():
+    reference = drift_reference(np.arange(3000) % 2, 2, {"width": np.arange(3000.0)})
+    assert reference["predicted"] == [1500, 1500]
+    assert reference["sample"]["width"] == list(range(1000))
+
+
+@given(
+    confidence=st.lists(st.sampled_from([0.5, 0.6, 0.61, 0.9, 1.0]), min_size=1, max_size=400),
+    seed=st.integers(0, 99),
+)
+def test_every_image_is_in_one_bin_of_confidence_and_no_bin_is_empty(confidence, seed):
+    right = np.random.default_rng(seed).random(len(confidence)) < confidence
+    found = accuracy_by_confidence(np.array(confidence), right)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert len(found["images"]) == len(found["right"]) == len(found["up_to"]) + 1
+    assert sum(found["images"]) == len(confidence)
+    assert sum(found["right"]) == right.sum()
+    assert min(found["images"]) > 0
+
+
+def test_bins_of_confidence_hold_as_many_images_each():
+    confidence = np.random.default_rng(0).permutation(2000) / 2000
+    found = accuracy_by_confidence(confidence, confidence > 0.5)
+    assert found["images"] == [100] * 20
+    assert found["right"][:10] == [0] * 10
+    assert min(found["right"][11:]) == 100

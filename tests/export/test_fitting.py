@@ -8,7 +8,7 @@ import pytest
 import torch
 from trainings import PLAIN, fresh_network, greys, train_params
 
-from pipeline.export.fitting import Fitted, fit
+from pipeline.export.fitting import Fitted, answer_files, fit
 from pipeline.training.models import Network
 
 PIXELS, LABELS = greys(60)
@@ -44,7 +44,21 @@ def test_the_thresholds_belong_to_the_probabilities_at_that_temperature(network)
 def test_the_reference_names_all_that_is_compared(network):
     reference = json.loads(fitted(network).files["reference.json"])
     assert reference["images"] == sum(reference["predicted"]) == 60
-    assert set(reference["percentiles"]) == {"brightness", "confidence", "sharpness", "width"}
+    assert set(reference["sample"]) == {"brightness", "confidence", "sharpness", "width"}
+    by_confidence = reference["accuracy_by_confidence"]
+    assert sum(by_confidence["images"]) == 60
+
+
+def test_each_variant_has_the_three_files_of_its_own_answers(network):
+    found = fitted(network)
+    answers = found.probabilities[::-1]
+    files = answer_files(
+        *("int8", answers, answers, LABELS, found.measured), coverage=0.8, in_distribution=0.9
+    )
+    assert set(files) == {f"int8.{name}" for name in found.files}
+    sample = json.loads(files["int8.reference.json"])["sample"]
+    assert sample["confidence"] == answers.max(1).tolist()
+    assert sample["brightness"] == json.loads(found.files["reference.json"])["sample"]["brightness"]
 
 
 def test_the_embeddings_are_of_length_one_and_read_without_pickle(network):
