@@ -339,6 +339,12 @@ class RegistryParams(Section):
     """Name in MLflow's registry; `auto` takes the source's name."""
 
 
+class DriftParams(Section):
+    alpha: float = Field(ge=0.01, le=0.5)
+    """Largest share of batches like the validation images that alarm, over all features; the
+    resampled p-values end at 0.0005, too coarse for less than 0.01."""
+
+
 class InferenceParams(Section):
     inbox: str = Field(min_length=1)
     """Folder of new images; `auto` is data/inbox/<model name>. A relative path starts at home."""
@@ -353,6 +359,10 @@ class InferenceParams(Section):
     their rows."""
     after: Literal["keep", "archive"]
     """`archive` moves files that have their rows to data/archive/<model name>."""
+    audit: int = Field(ge=0)
+    """Images of each batch that are drawn at random for people to label; 0: none."""
+    drift: DriftParams
+    """How a batch is held against the images that the model was validated on."""
 
 
 class Params(Section):

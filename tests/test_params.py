@@ -75,6 +75,8 @@ def fault_of(path: Path) -> ParamsError:
         pytest.param("train.image_size", 4, id="size out of range"),
         pytest.param("train.image_size", "big", id="size that is no size"),
         pytest.param("registry.model_name", "a/b", id="name that is a path"),
+        pytest.param("inference.audit", -1, id="less than no image"),
+        pytest.param("inference.drift.alpha", 0.001, id="finer than p-values are"),
     ],
 )
 def test_one_fault_is_told_as_one_that_names_its_key(edited, key, value):
