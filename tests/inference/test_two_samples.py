@@ -83,6 +83,12 @@ def test_what_never_changes_has_not_changed():
     assert psi(np.full(300, 32.0), np.full(20, 32.0)) == 0
 
 
+def test_a_sure_network_on_another_machine_is_as_sure():
+    rounded = np.nextafter(np.ones(20, np.float32), np.float32(0))
+    assert kolmogorov_smirnov(np.ones(300), rounded).p_value == 1
+    assert psi(np.ones(300), rounded) == 0
+
+
 @pytest.mark.parametrize("changed", [16.0, 64.0, float("nan")])
 def test_a_constant_that_changes_is_seen_by_test_and_index(changed):
     reference, values = np.full(300, 32.0), np.full(20, changed)
