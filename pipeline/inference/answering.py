@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from pipeline.data.reading import read_regular
 from pipeline.errors import UnreadableImage
@@ -56,6 +57,10 @@ def _is_news(read: Read) -> bool:
     return True
 
 
+def _overlook(sha256: str, embedding: Any) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Answering:
     """What makes rows of files, in whichever thread."""
@@ -70,6 +75,8 @@ class Answering:
     """What is no news has no row."""
     metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By relative name."""
+    see: Callable[[str, Any], None] = _overlook
+    """Is shown the sha256 and the embedding of each image that was answered."""
 
     def rows(self, files: Sequence[NewFile]) -> list[PredictionRow]:
         fresh = [read for file in files if self.is_news(read := self._read(file))]
@@ -81,6 +88,8 @@ class Answering:
 
     def row(self, read: Read, answer: SealedPrediction | None) -> PredictionRow:
         said = answer if answer is not None else read.error
+        if read.sha256 and (embedding := getattr(said, "embedding", None)) is not None:
+            self.see(read.sha256, embedding)
         classifier, probabilities = self.model.classifier, getattr(said, "probabilities", None)
         return PredictionRow(
             path=read.new.path,
@@ -97,6 +106,10 @@ class Answering:
             abstain_reason=getattr(said, "abstain_reason", None),
             conformal_set=getattr(said, "conformal_set", None),
             ood_score=getattr(said, "ood_score", None),
+            width=getattr(said, "width", None),
+            height=getattr(said, "height", None),
+            brightness=getattr(said, "brightness", None),
+            sharpness=getattr(said, "sharpness", None),
             metadata=self.metadata.get(read.new.relative),
             model_name=self.model.name,
             model_version=self.model.version,

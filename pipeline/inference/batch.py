@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,17 @@ from pipeline.errors import StorageError, UnreadableImage
 from pipeline.inference.answering import Answering, Model, Read, answer_all
 from pipeline.inference.inbox import NewFolder
 from pipeline.inference.metadata import metadata_of
+from pipeline.inference.monitoring import (
+    MONITORING,
+    OBSERVED,
+    PICTURE,
+    EmbeddingSample,
+    Monitoring,
+    monitor,
+    observe,
+)
 from pipeline.inference.predictions import Known, model_folder
+from pipeline.inference.reference import Reference
 from pipeline.inference.rows import NewFile, PredictionRow
 from pipeline.inference.staging import Staging
 from pipeline.inference.suspects import MOST_DEATHS, Journal
@@ -25,12 +36,25 @@ _LABEL = 100
 
 
 @dataclass(frozen=True)
+class Watch:
+    """How batches are held against what the model knows."""
+
+    reference: Reference | None
+    """None for a model that was sealed without one."""
+    alpha: float
+    """Largest share of false alarms."""
+    audit: int
+    """Images of each batch that people are to label."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """A published folder of rows."""
 
     folder: Path
     images: int
     refused: int
+    monitoring: Monitoring
 
 
 def classify_folder(
@@ -43,12 +67,14 @@ def classify_folder(
     batch_size: int,
     limit: int,
     now: str,
+    watch: Watch,
 ) -> Batch | None:
     """Classify a *folder* of *inbox* and publish its rows by one rename; None where nothing in it
     is new. Where a run was killed at it, go on after the last part that was staged.
 
     One caller at a time for a model: the caller holds its lock. *batch_size*: files that are under
-    way at most; *limit*: the largest that is read, in bytes. Raises SourceError where its metadata
+    way at most; *limit*: the largest that is read, in bytes; *watch*: how it is held against what
+    the model knows. Raises SourceError where its metadata
     cannot be read, StorageError where *predictions* cannot be written: nothing is published then.
     """
     metadata = metadata_of(inbox, folder.relative)
@@ -56,18 +82,20 @@ def classify_folder(
     place = hashlib.sha256(os.fsencode(folder.relative)).hexdigest()[:16]
     aside = root / ".staging" / f"{model.identity}-{place}"
     try:
-        staging = Staging(aside)
+        staging, embeddings = Staging(aside), EmbeddingSample()
         known |= staging.known
         files = [f for f in folder.files if (f.path, f.bytes, f.modified_ns) not in known.states]
         with closing(Journal(aside.with_suffix(".journal"))) as journal:
             news = partial(_is_news, known=known)
-            answering = Answering(model, inbox, limit, now, news, metadata)
+            answering = Answering(model, inbox, limit, now, news, metadata, embeddings.add)
             for row in _rows(files, answering, journal, batch_size):
                 staging.add(row)
         journal.forget()
         if not staging.images:
             return None
-        target = root / f"version={model.version}" / _batch_name(folder, model, staging.identity)
+        name = _batch_name(folder, model, staging.identity)
+        monitoring = _monitor(staging, model, watch, embeddings, name)
+        target = root / f"version={model.version}" / name
         staging.publish(target)
     except OSError as error:
         raise StorageError(
@@ -78,7 +106,26 @@ def classify_folder(
         ) from None
     finally:
         _drop_empty(aside)
-    return Batch(target, staging.images, staging.refused)
+    return Batch(target, staging.images, staging.refused, monitoring)
+
+
+def _monitor(
+    staging: Staging, model: Model, watch: Watch, embeddings: EmbeddingSample, name: str
+) -> Monitoring:
+    """Say what the batch says of itself, in files beside its rows."""
+    rows, classes = staging.columns(OBSERVED), model.classifier.classes
+    observed = observe(rows, classes, embeddings.embeddings())
+    monitoring = monitor(
+        rows, observed, watch.reference, batch=name, audit=watch.audit, alpha=watch.alpha
+    )
+    text = json.dumps(monitoring.as_json(), indent=1, allow_nan=False)
+    staging.put(MONITORING, text.encode())
+    if watch.reference and monitoring.drift and monitoring.drift.features:
+        from pipeline.inference.drift_plot import draw  # matplotlib, for those who need it
+
+        picture = draw(watch.reference, observed, monitoring.drift, classes, name)
+        staging.put(PICTURE, picture or b"")
+    return monitoring
 
 
 def sweep(predictions: Path, model: Model) -> None:

@@ -40,6 +40,12 @@ class PredictionRow:
     """The classes that are possible."""
     ood_score: float | None
     """Distance from the images that the model knows, 0 to 2."""
+    width: int | None
+    """Of the image, upright, in pixels."""
+    height: int | None
+    brightness: float | None
+    """Of the square that the network saw, 0 to 1."""
+    sharpness: float | None
     metadata: Mapping[str, str] | None
     """What a metadata.csv beside the image says of it."""
     model_name: str

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,6 +58,17 @@ class Staging:
         is_due = time.monotonic() - self._begun > _SECONDS_A_PART
         if len(self._rows) == _ROWS_A_PART or is_due:
             self._flush()
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Return so much of all rows, in their order."""
+        self._flush()
+        parts = sorted(self._folder.glob("part-*.parquet"))
+        return pa.concat_tables(pq.ParquetFile(part).read(names) for part in parts)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Lay a file down that is published with the rows."""
+        (self._folder / name).write_bytes(content)
+        _fsync(self._folder / name)
 
     def publish(self, target: Path) -> None:
         """Let the batch appear as *target*, whole, by one rename."""

@@ -9,16 +9,19 @@ from pathlib import Path
 
 from pipeline.data.limits import image_limits
 from pipeline.errors import Busy, DarkroomError, SourceError, of_the_disk
+from pipeline.export.artefact import open_artefact
 from pipeline.holding import held
+from pipeline.inference import drift, expected_accuracy
 from pipeline.inference.answering import Model
 from pipeline.inference.archive import archive
-from pipeline.inference.batch import Batch, classify_folder, sweep
+from pipeline.inference.batch import Batch, Watch, classify_folder, sweep
 from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import read_known
+from pipeline.inference.reference import read_reference
 from pipeline.params import Params
 from pipeline.tracking import registry
 from pipeline.tracking.batches import publish_batches
-from pipeline.tracking.loading import open_version
+from pipeline.tracking.loading import fetch_sealed
 from pipeline.tracking.store import connect, reaching
 from pipeline.workspace import Home
 
@@ -55,15 +58,17 @@ def run(
     client = connect(home, os.environ)
     with reaching(home, os.environ):
         version = registry.champion(client, params.model_name)
-        classifier = open_version(
-            home, version, variant=params.serving.variant, memory=home.private / "serving"
-        )
-    model = Model(version.name, version.number, version.serving_digest, classifier)
+        sealed = fetch_sealed(home, version)
+        digest, memory = version.serving_digest, home.private / "serving"
+        classifier = open_artefact(sealed, digest, variant=params.serving.variant, memory=memory)
+    model = Model(version.name, version.number, digest, classifier)
+    reference = read_reference(sealed, classifier.variant)
+    watch = Watch(reference, params.inference.drift.alpha, params.inference.audit)
     busy = Busy(f"another run is classifying for model {model.name}", mend="wait until it is done")
     with held(home.private / f"classify-{model.name}.lock", busy):
         again = reclassify or params.inference.on_new_champion == "reclassify"
         by = model.version if again else None
-        batches, waiting = _classify_new(home, params, folder, model, by, say)
+        batches, waiting = _classify_new(home, params, folder, model, watch, by, say)
         if params.inference.after == "archive":
             _archive(home, folder, model, by, say)
     try:
@@ -82,6 +87,7 @@ def _classify_new(
     params: Params,
     folder: Path,
     model: Model,
+    watch: Watch,
     by: int | None,
     say: Callable[[str], None],
 ) -> tuple[tuple[Batch, ...], tuple[str, ...]]:
@@ -106,9 +112,12 @@ def _classify_new(
             batch_size=params.inference.batch_size,
             limit=image_limits(params.data).bytes,
             now=datetime.now(UTC).isoformat(timespec="seconds"),
+            watch=watch,
         )
         if batch:
             say(f"{batch.images} images, {batch.refused} refused: {batch.folder}")
+            say(f"  {drift.describe(batch.monitoring.drift)}")
+            say(f"  {expected_accuracy.describe(batch.monitoring.expected)}")
             batches.append(batch)
     return tuple(batches), tuple(waiting)
 

@@ -9,7 +9,7 @@ raises the number; a Prediction's later fields are all optional.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ import numpy.typing as npt
 
 from ..errors import UnreadableImage
 from .abstention import Reliance, read_known, rely
+from .appearance import brightness, sharpness
 from .engine import AUTO, FP32, SELF_TEST, SelfTest, choose
-from .images import Limits, to_square
+from .images import Limits, Square, open_square
 
 INTERFACE = 1
 Floats = npt.NDArray[np.float32]
-Square = npt.NDArray[np.uint8] | UnreadableImage
-"""(size, size, 3), or why there is none."""
 Run = Callable[[npt.NDArray[np.uint8]], tuple[Floats, Floats]]
 
 
@@ -50,6 +49,14 @@ class Prediction:
     abstain_reason: str | None = None
     """Why *label* should not be relied on: out_of_distribution, ambiguous, no_class; None where
     it can be."""
+    width: int | None = None
+    """Of the image, upright, in pixels."""
+    height: int | None = None
+    brightness: float | None = None
+    """Of the square that the network saw, 0 to 1."""
+    sharpness: float | None = None
+    embedding: Floats | None = field(default=None, compare=False, repr=False)
+    """(width of the network's last layer,)."""
 
 
 class Classifier:
@@ -88,12 +95,29 @@ class Classifier:
         have threads of their own."""
         return self._answers([self._decode(data) for data in images], self._engine.on_one_core)
 
-    def _answers(self, decoded: Sequence[Square], run: Run) -> list[Prediction]:
-        pixels = [square for square in decoded if isinstance(square, np.ndarray)]
-        answers = iter(self._relied_on(*run(np.stack(pixels))) if pixels else ())
+    def _answers(self, decoded: Sequence[Square | UnreadableImage], run: Run) -> list[Prediction]:
+        squares = [square for square in decoded if isinstance(square, Square)]
+        answers = iter(self._look_at(squares, run) if squares else ())
         return [
             _refused(square) if isinstance(square, UnreadableImage) else next(answers)
             for square in decoded
+        ]
+
+    def _look_at(self, squares: Sequence[Square], run: Run) -> list[Prediction]:
+        pixels = np.stack([square.pixels for square in squares])
+        probabilities, embeddings = run(pixels)
+        answers = self._relied_on(probabilities, embeddings)
+        seen = zip(squares, brightness(pixels), sharpness(pixels), embeddings, strict=True)
+        return [
+            replace(
+                answer,
+                width=square.width,
+                height=square.height,
+                brightness=float(bright),
+                sharpness=float(sharp),
+                embedding=embedding,
+            )
+            for answer, (square, bright, sharp, embedding) in zip(answers, seen, strict=True)
         ]
 
     def _relied_on(self, probabilities: Floats, embeddings: Floats) -> list[Prediction]:
@@ -105,9 +129,9 @@ class Classifier:
             for row, reliance in zip(probabilities, reliances, strict=True)
         ]
 
-    def _decode(self, data: bytes) -> Square:
+    def _decode(self, data: bytes) -> Square | UnreadableImage:
         try:
-            return to_square(data, self._size, self._limits)
+            return open_square(data, self._size, self._limits)
         except UnreadableImage as error:
             return error
 

@@ -90,16 +90,34 @@ def inspect(data: bytes, limits: Limits) -> Inspected:
     return Inspected(stored_format, width, height, mode, picture)
 
 
+@dataclass(frozen=True)
+class Square:
+    pixels: npt.NDArray[np.uint8]
+    """(size, size, 3), RGB."""
+    width: int
+    """Of the whole image, upright, in pixels."""
+    height: int
+
+
 def to_square(data: bytes, size: int, limits: Limits) -> npt.NDArray[np.uint8]:
     """Return the centre square of *data* as (size, size, 3) RGB, upright; raise UnreadableImage."""
+    return open_square(data, size, limits).pixels
+
+
+def open_square(data: bytes, size: int, limits: Limits) -> Square:
+    """Return the centre square of *data*, upright, and how large the image was; raise
+    UnreadableImage."""
     with _open(data, limits) as image:
+        width, height = image.size
         rgb = _decode(image, 2 * size)
+        if _orientation(image) in _SIDEWAYS:
+            width, height = height, width
     side = min(rgb.size)
     left, top = (rgb.width - side) / 2, (rgb.height - side) / 2
     square = rgb.resize(
         (size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
     )
-    return np.asarray(square, dtype=np.uint8)
+    return Square(np.asarray(square, dtype=np.uint8), width, height)
 
 
 def _open(data: bytes, limits: Limits) -> Image.Image:

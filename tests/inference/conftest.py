@@ -9,7 +9,7 @@ from brightness import png, seal_brightness
 
 from pipeline.export.artefact import open_artefact
 from pipeline.inference.answering import Model
-from pipeline.inference.batch import Batch, classify_folder, sweep
+from pipeline.inference.batch import Batch, Watch, classify_folder, sweep
 from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import batch_folders, read_batch, read_known
 
@@ -35,7 +35,9 @@ class Place:
         """Do what one run of inference does with the inbox as it is now."""
         known = read_known(self.predictions, self.model.name)
         sweep(self.predictions, self.model)
+        watch = Watch(reference=None, alpha=0.05, audit=2)
         settings = {"batch_size": 2, "limit": 100_000, "now": "2026-01-02T03:04:05+00:00"}
+        settings |= {"watch": watch}
         batches = [
             classify_folder(
                 self.inbox, folder, self.model, known, self.predictions, **(settings | options)

@@ -15,7 +15,7 @@ DIES_AT_POISON = """
 import os, signal, sys
 from pathlib import Path
 from pipeline.inference.answering import Model
-from pipeline.inference.batch import classify_folder
+from pipeline.inference.batch import Watch, classify_folder
 from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import read_known
 from pipeline.serving.classifier import Prediction
@@ -35,7 +35,7 @@ known = read_known(predictions, "m")
 for folder in find_new(home / "inbox", home, known):
     classify_folder(
         home / "inbox", folder, Model("m", 1, "digest", Deadly()), known, predictions,
-        batch_size=64, limit=1000, now="now",
+        batch_size=64, limit=1000, now="now", watch=Watch(None, 0.05, 2),
     )
 """
 
