@@ -48,6 +48,12 @@ class DatasetError(DarkroomError):
     code = "dataset"
 
 
+class ReviewError(DarkroomError):
+    """There is nothing to review, or decisions do not fit the batch that they speak of."""
+
+    code = "review"
+
+
 class TrainingError(DarkroomError):
     """Training cannot start or go on."""
 

@@ -112,6 +112,15 @@ class Home:
     def archive(self, model_name: str) -> Path:
         """Where files of the inbox go that have their rows, if params.yaml wants it."""
         return self.root / "data/archive" / model_name
+    @property
+    def review(self) -> Path:
+        """Pages on which a person decides about images of a batch."""
+        return self.root / "review"
+
+    @property
+    def reviewed(self) -> Path:
+        """Images that a person has decided on, by class: the second source of `ingest`."""
+        return self.root / "data/reviewed"
 
     def inbox(self, model_name: str) -> Path:
         return self.root / "data/inbox" / model_name

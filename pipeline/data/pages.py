@@ -1,4 +1,5 @@
-"""Pages for people: one file each, no script, no request to anywhere, everything escaped."""
+"""Pages for people: one file each, no request to anywhere, everything escaped. None runs a script
+but the review's, whose policy names it by its hash."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.data.cache import UNLIMITED
 from pipeline.errors import UnreadableImage
-from pipeline.serving.images import inspect
+from pipeline.serving.images import Limits, inspect
 
 _TINY = 40
 """Below so many pixels a picture is kept as it is, and shown pixel by pixel."""
@@ -48,9 +48,14 @@ def thumbnails(images: Path, files: Iterable[str], side: int) -> dict[str, Thumb
 
 def _thumbnail(path: Path, side: int) -> Thumbnail:
     try:
-        picture = inspect(path.read_bytes(), UNLIMITED).picture
+        return thumbnail(path.read_bytes(), side, UNLIMITED)
     except (OSError, UnreadableImage):  # a stage that reads these pixels will say so
         return MISSING
+
+
+def thumbnail(data: bytes, side: int, limits: Limits) -> Thumbnail:
+    """Return the thumbnail of an image file, sized as by `thumbnails`; raise UnreadableImage."""
+    picture = inspect(data, limits).picture
     is_tiny = min(picture.size) <= _TINY and max(picture.size) <= 2 * _TINY
     small = picture if is_tiny else picture.resize(_within(picture.size, side), reducing_gap=3)
     # Made anew: Pillow writes an image's comments and colour profile along with its pixels

@@ -18,7 +18,7 @@ MOST = 200
 """Images on a page."""
 
 Row = Mapping[str, Any]
-"""One of `read_batch`; a column that it does not have is None everywhere."""
+"""By the columns of `read_batch`; one that it does not have is None everywhere."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,6 @@ class Item:
     label: str
     """What the model says."""
     confidence: float
-    probabilities: Mapping[str, float]
-    """By class."""
 
 
 def choose(batch: str, rows: Iterable[Row], counts: Counts) -> tuple[Item, ...]:
@@ -77,13 +75,8 @@ def audit(batch: str, rows: Iterable[Row], count: int) -> list[Row]:
     return drawn[:count]
 
 
-def classes(items: Iterable[Item]) -> tuple[str, ...]:
-    """Return the classes of the model that predicted *items*, sorted."""
-    return tuple(sorted({name for item in items for name in item.probabilities}))
-
-
 def _distinct(rows: Iterable[Row]) -> Iterable[Row]:
-    by_content = {}
+    by_content: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: row["path"]):
         if row["label"] is not None and row["sha256"] is not None:
             by_content.setdefault(row["sha256"], row)
@@ -101,5 +94,4 @@ def _item(row: Row, because: str) -> Item:
         because=because,
         label=row["label"],
         confidence=row["confidence"],
-        probabilities=dict(row["probabilities"] or ()),
     )

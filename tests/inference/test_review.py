@@ -5,22 +5,19 @@ from typing import Any
 
 import pytest
 
-from pipeline.inference.review import AUDIT, LEAST_CERTAIN, STRANGE, Counts, audit, choose, classes
+from pipeline.inference.review import AUDIT, LEAST_CERTAIN, STRANGE, Counts, audit, choose
 
 
 def row(number: int, confidence: float = 0.9, **others: Any) -> dict[str, Any]:
-    label = "cat" if number % 2 else "dog"
-    rest = "dog" if number % 2 else "cat"
     return {
         "path": f"data/inbox/{number:04d}.jpg",
         "sha256": f"{number:064x}",
-        "label": label,
+        "label": "cat" if number % 2 else "dog",
         "confidence": confidence,
-        "probabilities": [(label, confidence), (rest, 1 - confidence)],
     } | others
 
 
-REFUSED = {"label": None, "confidence": None, "probabilities": None}
+REFUSED = {"label": None, "confidence": None}
 ROWS = [row(number, 0.5 + number / 200) for number in range(100)]
 
 
@@ -86,7 +83,3 @@ def test_a_refused_file_is_no_image_to_look_at(counts):
 def test_the_same_image_at_two_paths_is_shown_once():
     twice = [row(1), row(1, path="data/inbox/0000.jpg")]
     assert [item.path for item in choose("b", twice, Counts(5, 5, 5))] == ["data/inbox/0000.jpg"]
-
-
-def test_the_classes_are_those_of_the_model():
-    assert classes(choose("b", ROWS[:1], Counts(1, 0, 0))) == ("cat", "dog")

@@ -1,0 +1,91 @@
+"""A published batch → review/<batch>.html, on which a person decides; nothing is decided here."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pipeline.data.limits import image_limits
+from pipeline.data.tables import scratch_beside
+from pipeline.data.thumbnails import Thumbnail, thumbnail
+from pipeline.errors import ReviewError, UnreadableImage
+from pipeline.inference.originals import read_original
+from pipeline.inference.published import find
+from pipeline.inference.review import AUDIT, Counts, Item, choose
+from pipeline.inference.review_page import SIDE, Review, render
+from pipeline.params import Params
+from pipeline.workspace import Home
+
+
+def page(
+    home: Home, params: Params, batch: str | None, counts: Counts, say: Callable[[str], None]
+) -> Path:
+    """Write the page of *batch*, the newest where that is None; return where.
+
+    Raises ReviewError where there is no such batch, or none of its images can be shown.
+    """
+    review, pictures = prepare(home, params, batch, counts, say)
+    path = home.review / f"{review.batch}.html"
+    _write(path, render(review, pictures))
+    size = path.stat().st_size / 2**20
+    say(f"{len(review.items)} images of {review.batch}: {path} ({size:.1f} MiB)")
+    say(f"then: darkroom review apply {review.batch}.decisions.json")
+    return path
+
+
+def prepare(
+    home: Home, params: Params, batch: str | None, counts: Counts, say: Callable[[str], None]
+) -> tuple[Review, dict[str, Thumbnail]]:
+    """Choose the images and read them; say which cannot be shown."""
+    published = find(home.predictions, params.model_name, batch)
+    items = choose(published.name, published.rows, counts)
+    pictures, lost = _pictures(home, params, items)
+    if not pictures:
+        raise ReviewError(
+            f"no image of batch {published.name} can be shown",
+            *(f"{item.path}: {error.reason}, {error.detail}" for item, error in lost[:3]),
+            mend="put the images back where they lay; or name another batch: "
+            "darkroom review page BATCH",
+        )
+    if lost:
+        audited = sum(item.because == AUDIT for item, _ in lost)
+        item, error = lost[0]
+        say(
+            f"{len(lost)} images are not as they were predicted, {audited} of the audit "
+            f"(open, as if skipped): {item.path}: {error.reason}"
+        )
+    shown = tuple(item for item in items if item.sha256 in pictures)
+    review = Review(
+        batch=published.name,
+        model_name=params.model_name,
+        model_version=published.model_version,
+        audit=counts.audit,
+        classes=published.classes,
+        items=shown,
+        probabilities=published.probabilities(pictures),
+    )
+    return review, pictures
+
+
+def _pictures(
+    home: Home, params: Params, items: tuple[Item, ...]
+) -> tuple[dict[str, Thumbnail], list[tuple[Item, UnreadableImage]]]:
+    limits = image_limits(params.data)
+
+    def picture(item: Item) -> Thumbnail | UnreadableImage:
+        try:
+            data = read_original(home.root, item.path, item.sha256, limits.bytes)
+            return thumbnail(data, SIDE, limits)
+        except UnreadableImage as error:
+            return error
+
+    with ThreadPoolExecutor() as threads:
+        made = list(zip(items, threads.map(picture, items), strict=True))
+    shown = {item.sha256: each for item, each in made if isinstance(each, Thumbnail)}
+    return shown, [(item, each) for item, each in made if isinstance(each, UnreadableImage)]
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = scratch_beside(path)
+    scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
+    scratch.replace(path)
