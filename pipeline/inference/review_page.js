@@ -8,6 +8,7 @@
     strange: "Unlike what the model knows",
   };
   const MOST_CLASSES = 60;
+  const FORGETS = "This browser keeps nothing of this page: save before you close it.";
   const KEPT = "darkroom.review." + data.batch;
   const items = data.items;
   const keyOf = shortcuts(data.classes);
@@ -36,7 +37,7 @@
       const kept = JSON.parse(localStorage.getItem(KEPT) || "{}");
       for (const item of items) if (kept[nameOf(item)]) found[nameOf(item)] = kept[nameOf(item)];
     } catch {
-      $("notice").textContent = "This browser keeps nothing of this page: save before you close it.";
+      $("notice").textContent = FORGETS;
     }
     return found;
   }
@@ -46,7 +47,7 @@
     try {
       localStorage.setItem(KEPT, JSON.stringify(made));
     } catch {
-      $("notice").textContent = "This browser keeps nothing of this page: save before you close it.";
+      $("notice").textContent = FORGETS;
       window.onbeforeunload = () => (unsaved ? "" : undefined);
     }
   }
@@ -57,10 +58,8 @@
     keep();
     $("find").value = "";
     $("find").blur();
-    const next = items.findIndex((item, place) => place > here && !made[nameOf(item)]);
-    const first = items.findIndex((item) => !made[nameOf(item)]);
-    if (first >= 0) here = next >= 0 ? next : first;
-    show();
+    const open = [...items.keys()].filter((place) => !made[nameOf(items[place])]);
+    go(open.find((place) => place > here) ?? open[0] ?? here);
   }
 
   function choose(label) {
@@ -77,13 +76,12 @@
     const [number, place] = order.reduce((a, b) => (b[0] > a[0] ? b : a), [0, here]);
     if (!number) return;
     delete made[nameOf(items[place])];
-    here = place;
     keep();
-    show();
+    go(place);
   }
 
-  function move(step) {
-    here = Math.min(items.length - 1, Math.max(0, here + step));
+  function go(place) {
+    here = Math.min(items.length - 1, Math.max(0, place));
     show();
   }
 
@@ -99,12 +97,12 @@
     picture.alt = "Image " + (here + 1);
     picture.className = item.is_tiny ? "tiny" : "";
     picture.style.setProperty("--shape", item.width + " / " + item.height);
-    $("place").textContent = here + 1 + " of " + items.length + " ·";
+    $("place").textContent = here + 1 + " of " + items.length;
     $("path").textContent = item.shown_path;
     $("because").textContent = WHY[item.because];
     $("prediction").hidden = isBlind;
     $("blind").hidden = !isBlind;
-    $("accept").disabled = isBlind;
+    $("accept").hidden = isBlind;
     $("label").textContent = isBlind ? "" : item.label;
     $("top").replaceChildren(...(isBlind ? [] : item.top.map(bar)));
     high = 0;
@@ -160,13 +158,13 @@
   }
 
   function button(text, key, act) {
-    const made = document.createElement("button");
-    made.type = "button";
-    if (key) made.appendChild(document.createElement("kbd")).textContent = key;
-    made.appendChild(document.createElement("bdi")).textContent = text;
-    made.title = text;
-    made.addEventListener("click", act);
-    return made;
+    const button = document.createElement("button");
+    button.type = "button";
+    if (key) button.appendChild(document.createElement("kbd")).textContent = key;
+    button.appendChild(document.createElement("bdi")).textContent = text;
+    button.title = text;
+    button.addEventListener("click", act);
+    return button;
   }
 
   // Twice, so that a slip of the finger makes no class.
@@ -196,8 +194,8 @@
   }
 
   const KEYS = {
-    ArrowRight: () => move(1), ArrowDown: () => move(1), j: () => move(1),
-    ArrowLeft: () => move(-1), ArrowUp: () => move(-1), k: () => move(-1),
+    ArrowRight: () => go(here + 1), ArrowDown: () => go(here + 1), j: () => go(here + 1),
+    ArrowLeft: () => go(here - 1), ArrowUp: () => go(here - 1), k: () => go(here - 1),
     Enter: accept, a: accept, s: () => decide("skip", null), u: undo, "/": () => $("find").focus(),
   };
 
@@ -252,11 +250,7 @@
     dot.type = "button";
     dot.tabIndex = -1;
     dot.setAttribute("aria-label", "Image " + (place + 1));
-    dot.addEventListener("click", () => {
-      here = place;
-      dot.blur();
-      show();
-    });
+    dot.addEventListener("click", () => go(place));
     return dot;
   }));
   show();

@@ -38,6 +38,12 @@ def prepare(
     """Choose the images and read them; say which cannot be shown."""
     published = find(home.predictions, params.model_name, batch)
     items = choose(published.name, published.rows, counts)
+    if not items:
+        raise ReviewError(
+            f"batch {published.name} has no image with a prediction",
+            f"its {len(published.rows)} files were refused, or none was asked for",
+            mend="name another batch: darkroom review page BATCH",
+        )
     pictures, lost = _pictures(home, params, items)
     if not pictures:
         raise ReviewError(

@@ -1,0 +1,256 @@
+"""Decisions are applied whole or not at all, once; and believed in nothing that can be checked."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import reviews
+
+from pipeline.data import reviewed as store
+from pipeline.data.reviewed import PROVENANCE, read_reviewed
+from pipeline.errors import DarkroomError, ReviewError
+from pipeline.operations import apply_review
+from pipeline.operations.apply_review import Applied
+from pipeline.params import Params
+from pipeline.workspace import Home
+
+IMAGES = {f"{number}.png": 20 * number + 8 for number in range(12)}
+LABELS = {name: "dark" if grey < 128 else "light" for name, grey in IMAGES.items()}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return reviews.publish(tmp_path / "home", IMAGES)
+
+
+@pytest.fixture
+def apply(home: Home, params: Params, tmp_path: Path):
+    def run(decisions: object) -> Applied:
+        file = reviews.write(tmp_path / "decisions.json", decisions)
+        return apply_review.run(home, params, file, lambda line: None)
+
+    return run
+
+
+def made(home: Home, labels: dict[str, str | None], audited: int = 0, **others: Any) -> Any:
+    return reviews.decisions_on(reviews.batch_of(home), labels, audited, **others)
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file's inode and time of writing."""
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(p.relative_to(folder)): (p.stat().st_ino, p.stat().st_mtime_ns) for p in found}
+
+
+def test_decided_images_are_copied_by_class_and_their_origin_is_kept(home, apply):
+    apply(made(home, {"0.png": "dark", "1.png": "light", "2.png": None}))
+    first, second = read_reviewed(home.reviewed)
+    for each, name in ((first, "0.png"), (second, "1.png")):
+        copy = home.reviewed / each.path
+        assert copy.read_bytes() == (home.inbox("digits") / name).read_bytes()
+        assert each.path == f"{each.label}/{each.sha256[:16]}.png"
+    assert (second.predicted, second.label, second.because) == ("dark", "light", "least_certain")
+    assert (second.batch, second.model_version) == (reviews.batch_of(home).name, "1")
+    assert second.decided_at == "2026-01-03T00:00:00.000+00:00"
+    assert second.found_at == "data/inbox/digits/1.png"
+
+
+def test_applied_twice_the_second_changes_nothing(home, apply):
+    decisions = made(home, LABELS, 4)
+    first = apply(decisions)
+    before = tree(home.reviewed)
+    second = apply(decisions)
+    assert (first.copied, second.copied) == (12, 0)
+    assert second.live == first.live
+    assert tree(home.reviewed) == before
+
+
+def test_the_audit_measures_and_the_others_do_not(home, apply):
+    wrong = dict.fromkeys(LABELS, "owl")
+    batch = reviews.batch_of(home)
+    drawn = {item["path"] for item in made(home, LABELS, 5)["items"] if item["because"] == "audit"}
+    labels = {n: LABELS[n] if f"data/inbox/digits/{n}" in drawn else wrong[n] for n in LABELS}
+    live = apply(reviews.decisions_on(batch, labels, 5)).live
+    assert (live.right, live.judged, live.drawn) == (5, 5, 5)
+
+
+def test_a_later_decision_takes_the_place_of_an_earlier_one_in_any_order_of_files(home, apply):
+    early = made(home, {"0.png": "dark"})
+    late = made(home, {"0.png": "light"})
+    late["items"][0]["decided_at"] = "2026-01-04T12:00:00.000+02:00"
+    for decisions in (early, late, early):
+        apply(decisions)
+        kept = read_reviewed(home.reviewed)
+    assert [each.label for each in kept] == ["light"]
+    assert sorted(tree(home.reviewed)) == [kept[0].path, PROVENANCE]
+
+
+def test_a_copy_that_was_lost_is_laid_down_again(home, apply):
+    decisions = made(home, {"0.png": "dark"})
+    apply(decisions)
+    (copy,) = home.reviewed.glob("dark/*")
+    copy.unlink()
+    assert apply(decisions).copied == 1
+    assert copy.exists()
+
+
+def test_an_image_that_has_changed_since_is_left_out_and_the_others_are_taken(home, apply):
+    decisions = made(home, {"0.png": "dark", "1.png": "dark", "2.png": "dark"})
+    (home.inbox("digits") / "0.png").write_bytes((home.inbox("digits") / "5.png").read_bytes())
+    (home.inbox("digits") / "1.png").unlink()
+    applied = apply(decisions)
+    assert (applied.copied, applied.lost) == (1, 2)
+    assert [each.found_at for each in read_reviewed(home.reviewed)] == ["data/inbox/digits/2.png"]
+
+
+def test_an_image_that_a_link_has_taken_the_place_of_is_not_followed(home, apply, tmp_path):
+    decisions = made(home, {"0.png": "dark"})
+    file = home.inbox("digits") / "0.png"
+    file.rename(tmp_path / "elsewhere.png")
+    file.symlink_to(tmp_path / "elsewhere.png")
+    assert apply(decisions).lost == 1
+
+
+def test_a_run_killed_between_any_two_renames_is_completed_by_the_next(home, apply, monkeypatch):
+    decisions = made(home, {"0.png": "dark", "1.png": "light", "2.png": "dark"})
+    for survived in range(3):
+        renames = iter(range(survived))
+
+        def replace(self: Path, target: Path, renames=renames) -> Path:
+            if next(renames, None) is None:
+                raise KeyboardInterrupt
+            os.rename(self, target)  # noqa: PTH104
+            return target
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", replace)
+            with pytest.raises(KeyboardInterrupt):
+                apply(decisions)
+        for path in home.reviewed.rglob("[!.]*.png"):
+            assert path.read_bytes().startswith(b"\x89PNG")
+            assert path.stat().st_size > 50
+    apply(decisions)
+    assert sorted(tree(home.reviewed)) == sorted(
+        [PROVENANCE, *(each.path for each in read_reviewed(home.reviewed))]
+    )
+    assert len(read_reviewed(home.reviewed)) == 3
+
+
+def test_a_class_that_names_no_folder_has_one_all_the_same():
+    place = store.place_of("../a/b", "0" * 64, ".png")
+    folder, _, name = place.partition("/")
+    assert folder.startswith("a-b-")
+    assert name == "0" * 16 + ".png"
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".hidden", "a/b", "a\\b", " a", "a\n", "x" * 101, "\u202e", "Thumbs.db"]
+)
+def test_what_is_no_name_for_a_class_is_refused(home, apply, name):
+    with pytest.raises(ReviewError):
+        apply(made(home, {"0.png": name}))
+    assert not home.reviewed.exists()
+
+
+def _set(**values: Any):
+    def change(decisions: dict[str, Any]) -> None:
+        decisions |= values
+
+    return change
+
+
+def _item(**values: Any):
+    def change(decisions: dict[str, Any]) -> None:
+        decisions["items"][1] |= values
+
+    return change
+
+
+def _twice(decisions: dict[str, Any]) -> None:
+    decisions["items"].append(decisions["items"][0])
+
+
+def _many(decisions: dict[str, Any]) -> None:
+    decisions["items"] *= 100
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (_set(format="darkroom decisions 2"), "does not hold decisions"),
+        (_set(extra=1), "does not hold decisions"),
+        (_set(audit=-1), "does not hold decisions"),
+        (_set(items={}), "does not hold decisions"),
+        (_many, "does not hold decisions"),
+        (_set(model_name="../digits"), "another model's batch"),
+        (_set(model_version=2), "another batch, or version"),
+        (_set(batch="none"), "has no batch none"),
+        (_set(batch="../../\x1b[31m"), "has no batch \\u001b[31m"),
+        (_set(audit=12), "the audit drew otherwise"),
+        (_item(because="audit"), "the audit drew otherwise"),
+        (_twice, "decided on twice"),
+        (_item(path="/etc/passwd"), "is not one of the batch's"),
+        (_item(path="data/inbox/digits/0.png"), "is not one of the batch's"),
+        (_item(sha256="0" * 64), "is not one of the batch's"),
+        (_item(sha256="../../etc"), "does not hold decisions"),
+        (_item(predicted="light"), "has another prediction"),
+        (_item(decision="correct"), "it says correct and is accept"),
+        (_item(decision="skip"), "it says skip and is accept"),
+        (_item(label=None), "it says accept and is skip"),
+        (_item(label="light"), "it says accept and is correct"),
+        (_item(decided_at="2999-01-01T00:00:00Z"), "dated in the future"),
+        (_item(decided_at="2026-01-01T00:00:00"), "does not hold decisions"),
+        (_item(decided_at=None), "does not hold decisions"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_a_named_error_and_nothing_of_it_is_taken(
+    home, apply, change, what
+):
+    decisions = made(home, {"0.png": "dark", "1.png": "dark", "2.png": "dark"})
+    change(decisions)
+    with pytest.raises(ReviewError) as caught:
+        apply(decisions)
+    assert what in caught.value.what
+    assert len(str(caught.value).splitlines()) <= 5
+    assert str(caught.value).replace("\n", "").isprintable()
+    assert not home.reviewed.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[", b"null", b"\xff\xfe", b"[" * 200_000, b'{"a":' * 100_000, b'{"format": "\\ud800"}'],
+    ids=["empty", "cut off", "null", "not UTF-8", "deep", "deeper", "half a character"],
+)
+def test_what_is_no_file_of_decisions_is_a_named_error(home, params, tmp_path, data):
+    file = tmp_path / "decisions.json"
+    file.write_bytes(data)
+    with pytest.raises(ReviewError) as caught:
+        apply_review.run(home, params, file, print)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_file_that_is_too_large_or_none_is_a_named_error(home, params, tmp_path):
+    with (tmp_path / "large").open("wb") as out:
+        out.truncate(2**40)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("large", "pipe", "missing", "none/missing", "."):
+        with pytest.raises(ReviewError, match="cannot be read"):
+            apply_review.run(home, params, tmp_path / name, print)
+
+
+@pytest.mark.parametrize(
+    "path", ["../../etc/passwd", "/etc/passwd", "..", "../0123456789abcdef.png"]
+)
+def test_a_provenance_that_leads_elsewhere_is_a_named_error(home, apply, path):
+    apply(made(home, {"0.png": "dark"}))
+    provenance = home.reviewed / PROVENANCE
+    with provenance.open(newline="") as lines:
+        (line,) = csv.DictReader(lines)
+    with provenance.open("w", newline="") as out:
+        writer = csv.DictWriter(out, list(line))
+        writer.writeheader()
+        writer.writerow(line | {"path": path})
+    with pytest.raises(DarkroomError, match="is damaged"):
+        apply(made(home, {"1.png": "dark"}))
