@@ -7,10 +7,11 @@ import pyarrow.compute as pc
 
 from pipeline.data.catalogue import Refusal
 from pipeline.data.sources import Source
+from pipeline.data.supplement import IN_SOURCE, NEW_CLASS
 from pipeline.errors import SourceError
 from pipeline.params import DataParams
 
-_NOT_AN_IMAGE_FAULT = ("duplicate", "label_conflict")
+_NOT_AN_IMAGE_FAULT = ("duplicate", "label_conflict", IN_SOURCE, NEW_CLASS)
 """Reasons of the quarantine that do not mean that a file could not be read."""
 
 

@@ -180,7 +180,8 @@ def _refuse_empty(splits: Splits, catalogue: Catalogue, params: SplitParams) -> 
 
 def _mend_of(catalogue: Catalogue, params: SplitParams) -> str:
     columns = {name for row in catalogue.rows[:1] for name in row.columns}
-    if any(row.columns.get("split") for row in catalogue.rows):
+    listed = (row.columns for row in catalogue.rows if not row.columns.get("reviewed_batch"))
+    if any(columns.get("split") for columns in listed):
         return "the list's column split fixes it: give that class images there, or empty its cells"
     if params.group_by != "auto" or "group" in columns:
         return (

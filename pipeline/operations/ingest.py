@@ -1,4 +1,4 @@
-"""The source → data/dataset, a new dataset version: the only way in for images.
+"""The source and data/reviewed → data/dataset, a new dataset version: the only way in for images.
 
 The order makes every moment safe to be killed at: images are staged outside the snapshot, moved
 in, then the catalogue that names them replaces the old one by rename, then what it does not name
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import PIL
@@ -44,6 +45,7 @@ from pipeline.data.resolve import resolve
 from pipeline.data.snapshot import take
 from pipeline.data.sources import Source, open_source
 from pipeline.data.store import held, holds, move_in, sweep
+from pipeline.data.supplement import Supplement, beside, give_way, open_supplement, padded
 from pipeline.data.tables import to_table
 from pipeline.errors import DatasetError, SourceError
 from pipeline.graph import dataset_version
@@ -86,7 +88,8 @@ def run(
     with dataset_lock(workspace):
         source = open_source(params.data.source, home)
         _refuse_overlap(workspace.dataset, source.root)
-        ingested = _ingest(workspace, home, params.data, source, watch, rescan)
+        supplement = open_supplement(home.reviewed, params.model_name, source)
+        ingested = _ingest(workspace, home, params.data, source, supplement, watch, rescan)
     if source.name == DIGITS:
         inbox = home.inbox(params.model_name)
         if write_digits_inbox(inbox):
@@ -100,15 +103,19 @@ def _ingest(
     home: Home,
     params: DataParams,
     source: Source,
+    supplement: Supplement,
     watch: Watch,
     rescan: bool,
 ) -> Ingested:
     memory = home.private / "ingest" / f"{_digest(str(source.root).encode())[:16]}.parquet"
     settings = _settings(params)
     limits = image_limits(params)
-    found = tabulate(source.entries(), source.columns, limits.bytes)
+    columns = supplement.columns(source)
+    of_source = tabulate(padded(source, columns), columns, limits.bytes)
+    reviewed = tabulate(supplement.entries(columns), columns, limits.bytes)
+    found = beside(of_source, reviewed)
     snapshot = held(workspace.dataset)
-    known, made = read_known(memory, settings, source.columns)
+    known, made = read_known(memory, settings, columns)
     if rescan:
         known = known.slice(0, 0)
     place = _still_known(found, known, snapshot)
@@ -121,12 +128,18 @@ def _ingest(
     staging = workspace.staging
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        taken = take(names(new), source.root, staging, workspace.images, limits)
+        count = pc.sum(is_new.slice(0, len(of_source))).as_py() or 0
+        parts = [(new.slice(0, count), source.root), (new.slice(count), supplement.root)]
+        taken = chain.from_iterable(
+            take(names(some), root, staging, workspace.images, limits)
+            for some, root in parts
+            if len(some)
+        )
         records = _in_order(
             records_of(known), place, to_table(_watched(taken, len(new), watch), RECORDS), is_new
         )
         known = join(found, records)
-        catalogue, refusals = resolve(known)
+        catalogue, refusals = resolve(give_way(known, len(of_source)))
         refuse_poor(source, catalogue, refusals, before, params)
         move_in(staging, workspace.images)
     finally:
