@@ -112,6 +112,7 @@ class Home:
     def archive(self, model_name: str) -> Path:
         """Where files of the inbox go that have their rows, if params.yaml wants it."""
         return self.root / "data/archive" / model_name
+
     @property
     def review(self) -> Path:
         """Pages on which a person decides about images of a batch."""

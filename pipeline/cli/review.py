@@ -1,13 +1,15 @@
 """Verbs about a person's decisions on new images."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.here import project_here, say
 
-_MOST = 200
-"""Images on one page."""
+if TYPE_CHECKING:
+    from pipeline.inference.review import Counts
 
 
 @click.group()
@@ -15,20 +17,41 @@ def review() -> None:
     """Decide on images of a batch: page, then apply."""
 
 
+def _choosing(command: Callable[..., None]) -> Callable[..., None]:
+    """Give *command* the options that say which images of which batch."""
+    for option in reversed(
+        (
+            click.argument("batch", required=False, metavar="[BATCH]"),
+            click.option("--audit", default=50, show_default=True, help="Drawn blindly."),
+            click.option("--least-certain", default=25, show_default=True, help="By confidence."),
+            click.option("--strange", default=25, show_default=True, help="Out of distribution."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @review.command()
-@click.argument("batch", required=False, metavar="[BATCH]")
-@click.option("--audit", default=50, show_default=True, help="Images drawn blindly.")
-@click.option("--least-certain", default=25, show_default=True, help="By confidence.")
-@click.option("--strange", default=25, show_default=True, help="Unlike what the model knows.")
+@_choosing
 def page(batch: str | None, audit: int, least_certain: int, strange: int) -> None:
     """Write review/BATCH.html, by default of the newest batch; open it in a browser."""
-    from pipeline.inference.review import Counts
     from pipeline.operations.review import page as run
 
-    if min(audit, least_certain, strange) < 0 or not 0 < audit + least_certain + strange <= _MOST:
-        raise click.UsageError(f"a page has 1 to {_MOST} images, over all three reasons")
     project = project_here()
-    run(project.home, project.params, batch, Counts(audit, least_certain, strange), say)
+    run(project.home, project.params, batch, _counts(audit, least_certain, strange), say)
+
+
+@review.command()
+@_choosing
+@click.option("--label-studio", is_flag=True, required=True, help="As tasks for Label Studio.")
+def export(
+    batch: str | None, audit: int, least_certain: int, strange: int, label_studio: bool
+) -> None:
+    """Write the same images for another tool, to decide there; apply reads its export."""
+    from pipeline.operations.review import export_label_studio as run
+
+    project = project_here()
+    run(project.home, project.params, batch, _counts(audit, least_certain, strange), say)
 
 
 @review.command()
@@ -39,3 +62,12 @@ def apply(file: Path) -> None:
 
     project = project_here()
     run(project.home, project.params, file, say)
+
+
+def _counts(audit: int, least_certain: int, strange: int) -> "Counts":
+    from pipeline.inference.review import MOST, Counts
+
+    counts = Counts(audit, least_certain, strange)
+    if min(audit, least_certain, strange) < 0 or not 0 < counts.together <= MOST:
+        raise click.UsageError(f"a review has 1 to {MOST} images, over all three reasons")
+    return counts

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -17,7 +17,7 @@ from pipeline.data.reviewed import is_class_name
 from pipeline.errors import ReviewError
 from pipeline.inference.review import AUDIT, MOST, audit
 
-FORMAT = "darkroom decisions 1"
+FORMAT: Final = "darkroom decisions 1"
 _MEND = "save the decisions anew from the review page; or export them as JSON from Label Studio"
 _AHEAD = timedelta(days=1)
 """By which a clock may be wrong."""

@@ -16,6 +16,7 @@ from pipeline.data.reviewed import Reviewed, place_of, put, read_reviewed, sweep
 from pipeline.errors import Busy, ReviewError, UnreadableImage
 from pipeline.holding import held
 from pipeline.inference import decisions as files
+from pipeline.inference import label_studio
 from pipeline.inference.decisions import Decided, Decisions
 from pipeline.inference.live_accuracy import LiveAccuracy, describe, measure
 from pipeline.inference.originals import read_original
@@ -41,7 +42,8 @@ class Applied:
 
 def run(home: Home, params: Params, file: Path, say: Callable[[str], None]) -> Applied:
     """Raises ReviewError where the file does not fit the batch; then nothing is taken of it."""
-    decisions = files.read(_bytes(file))
+    data = _bytes(file)
+    decisions = label_studio.read(data) if label_studio.is_export(data) else files.read(data)
     published = _batch(home, params, decisions)
     drawn = files.drawn(decisions, published.rows)
     decided = files.decided(decisions, published.rows, published.classes)

@@ -1,5 +1,6 @@
-"""A published batch → review/<batch>.html, on which a person decides; nothing is decided here."""
+"""A published batch → review/<batch>.html, on which a person decides, or tasks for Label Studio."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,7 @@ from pipeline.data.limits import image_limits
 from pipeline.data.tables import scratch_beside
 from pipeline.data.thumbnails import Thumbnail, thumbnail
 from pipeline.errors import ReviewError, UnreadableImage
+from pipeline.inference import label_studio
 from pipeline.inference.originals import read_original
 from pipeline.inference.published import find
 from pipeline.inference.review import AUDIT, Counts, Item, choose
@@ -23,7 +25,7 @@ def page(
 
     Raises ReviewError where there is no such batch, or none of its images can be shown.
     """
-    review, pictures = prepare(home, params, batch, counts, say)
+    review, pictures = _prepare(home, params, batch, counts, say)
     path = home.review / f"{review.batch}.html"
     _write(path, render(review, pictures))
     size = path.stat().st_size / 2**20
@@ -32,7 +34,25 @@ def page(
     return path
 
 
-def prepare(
+def export_label_studio(
+    home: Home, params: Params, batch: str | None, counts: Counts, say: Callable[[str], None]
+) -> Path:
+    """Write the same images as tasks for Label Studio, and the labelling interface beside them.
+
+    Raises ReviewError as `page` does.
+    """
+    review, pictures = _prepare(home, params, batch, counts, say)
+    tasks = home.review / f"{review.batch}.label-studio.json"
+    interface = tasks.with_suffix(".xml")
+    _write(interface, label_studio.config(review.classes))
+    _write(tasks, json.dumps(label_studio.tasks(review, pictures), indent=1))
+    say(f"{len(review.items)} images of {review.batch}: {tasks}")
+    say(f"their labelling interface, for Settings > Labeling Interface > Code: {interface}")
+    say("then export as JSON, and: darkroom review apply FILE")
+    return tasks
+
+
+def _prepare(
     home: Home, params: Params, batch: str | None, counts: Counts, say: Callable[[str], None]
 ) -> tuple[Review, dict[str, Thumbnail]]:
     """Choose the images and read them; say which cannot be shown."""

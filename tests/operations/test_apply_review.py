@@ -1,6 +1,7 @@
 """Decisions are applied whole or not at all, once; and believed in nothing that can be checked."""
 
 import csv
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import reviews
 from pipeline.data import reviewed as store
 from pipeline.data.reviewed import PROVENANCE, read_reviewed
 from pipeline.errors import DarkroomError, ReviewError
+from pipeline.inference.review import Counts
 from pipeline.operations import apply_review
 from pipeline.operations.apply_review import Applied
+from pipeline.operations.review import export_label_studio
 from pipeline.params import Params
 from pipeline.workspace import Home
 
@@ -136,6 +139,20 @@ def test_a_run_killed_between_any_two_renames_is_completed_by_the_next(home, app
         [PROVENANCE, *(each.path for each in read_reviewed(home.reviewed))]
     )
     assert len(read_reviewed(home.reviewed)) == 3
+
+
+def test_label_studios_export_is_applied_like_the_pages_file(home, params, tmp_path):
+    file = export_label_studio(home, params, None, Counts(4, 2, 0), lambda line: None)
+    assert file.with_suffix(".xml").exists()
+    tasks = json.loads(file.read_text())
+    for task in tasks:
+        label = LABELS[Path(task["data"]["path"]).name]
+        said = {"type": "choices", "value": {"choices": [label]}}
+        at = "2026-01-03T00:00:00Z"
+        task["annotations"] = [{"result": [said], "was_cancelled": False, "created_at": at}]
+    export = reviews.write(tmp_path / "export.json", tasks)
+    applied = apply_review.run(home, params, export, lambda line: None)
+    assert (applied.decided, applied.copied, applied.live.right, applied.live.drawn) == (6, 6, 4, 4)
 
 
 def test_a_class_that_names_no_folder_has_one_all_the_same():
