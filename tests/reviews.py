@@ -18,7 +18,9 @@ NAME = "digits"
 """Of the model: the template's own."""
 
 
-def publish(root: Path, images: Mapping[str, int | bytes]) -> Home:
+def publish(
+    root: Path, images: Mapping[str, int | bytes], classes: tuple[str, str] = ("dark", "light")
+) -> Home:
     """Lay *images* (name → brightness, 0 to 255, or a file's bytes) into the inbox of a home at
     *root* and classify them."""
     home = Home(root)
@@ -28,7 +30,7 @@ def publish(root: Path, images: Mapping[str, int | bytes]) -> Home:
         (inbox / name).write_bytes(png(made) if isinstance(made, int) else made)
     folder = root / "serving"
     if not folder.exists():
-        (root / "digest").write_text(seal_brightness(folder))
+        (root / "digest").write_text(seal_brightness(folder, classes=list(classes)))
     digest = (root / "digest").read_text()
     model = Model(NAME, 1, digest, open_artefact(folder, digest))
     known = read_known(home.predictions, NAME)

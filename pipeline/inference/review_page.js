@@ -100,13 +100,11 @@
     $("place").textContent = here + 1 + " of " + items.length;
     $("path").textContent = item.shown_path;
     $("because").textContent = WHY[item.because];
-    $("prediction").hidden = isBlind;
+    $("prediction").hidden = $("accept").hidden = isBlind;
     $("blind").hidden = !isBlind;
-    $("accept").hidden = isBlind;
     $("label").textContent = isBlind ? "" : item.label;
     $("top").replaceChildren(...(isBlind ? [] : item.top.map(bar)));
-    high = 0;
-    asked = null;
+    [high, asked] = [0, null];
     showClasses();
     showProgress();
   }
@@ -125,8 +123,7 @@
     const done = items.filter((item) => made[nameOf(item)]).length;
     $("decided").textContent = done;
     $("meter").style.width = (100 * done) / items.length + "%";
-    $("undo").disabled = !done;
-    $("save").disabled = !done;
+    $("undo").disabled = $("save").disabled = !done;
     if (!decision) say(done === items.length ? "All decided: save" : "");
     else say((decision.decision === "skip" ? "Skipped" : "You said: " + decision.label) + (done === items.length ? ". All decided: save" : ""));
     for (const [place, dot] of [...$("strip").children].entries()) {
@@ -141,8 +138,7 @@
     const typed = $("find").value.trim();
     const lower = typed.toLowerCase();
     const begins = data.classes.filter((name) => name.toLowerCase().startsWith(lower));
-    const exact = begins.filter((name) => name.toLowerCase() === lower);
-    const names = [...exact, ...begins.filter((name) => !exact.includes(name))];
+    const names = begins.sort((a, b) => (b.toLowerCase() === lower) - (a.toLowerCase() === lower));
     return { typed, names, isNew: typed !== "" && !data.classes.includes(typed) };
   }
 
@@ -234,16 +230,12 @@
   });
 
   $("find").addEventListener("input", () => {
-    high = 0;
-    asked = null;
+    [high, asked] = [0, null];
     say("");
     showClasses();
   });
   for (const [id, act] of [["accept", accept], ["skip", KEYS.s], ["undo", undo], ["save", save]]) {
-    $(id).addEventListener("click", () => {
-      act();
-      $(id).blur();
-    });
+    $(id).addEventListener("click", () => (act(), $(id).blur()));
   }
   $("strip").append(...items.map((item, place) => {
     const dot = document.createElement("button");

@@ -1,7 +1,7 @@
 """The review page in a real browser: by keys alone, quiet, and what it saves can be applied."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,19 +30,29 @@ def file(home: Home, params: Params) -> Path:
 
 
 @pytest.fixture
-def page(browser: Browser, file: Path) -> Iterator[Page]:
-    """The page, opened; it must complain of nothing and ask for nothing, to its end."""
+def page_of(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open pages; they must complain of nothing and ask for nothing, to their end."""
     complaints: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    opened = context.new_page()
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("request", lambda request: complaints.append(request.url))
-    opened.goto(file.as_uri())
+
+    def opened(file: Path, before: str = "") -> Page:
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("request", lambda request: complaints.append(request.url))
+        page.add_init_script(before)
+        page.goto(file.as_uri())
+        return page
+
     yield opened
     context.close()
-    others = ("data:", "blob:", file.as_uri())
-    assert [line for line in complaints if not line.startswith(others)] == []
+    assert [line for line in complaints if not line.startswith(("data:", "blob:", "file:"))] == []
+
+
+@pytest.fixture
+def page(page_of: Callable[..., Page], file: Path) -> Page:
+    return page_of(file)
 
 
 def press(page: Page, *keys: str) -> None:
@@ -148,3 +158,27 @@ def test_a_name_that_is_none_makes_no_class(page):
     press(page, "Enter", "Enter")
     assert text(page, "decided") == "0"
     assert text(page, "said") == "Not a name for a class: ../etc"
+
+
+@pytest.fixture
+def odd(tmp_path: Path, params: Params) -> Path:
+    """The page of a model whose classes have odd names."""
+    names = ("</script><script>alert(1)</script>", "7")
+    home = reviews.publish(tmp_path / "home", IMAGES, names)
+    return make_page(home, params, None, Counts(0, 3, 0), lambda _: None)
+
+
+def test_names_of_classes_are_words_and_a_class_called_7_has_the_key_7(page_of, odd, tmp_path):
+    page = page_of(odd)
+    press(page, "7", "1")
+    page.locator("#find").fill("</SCRIPT")
+    press(page, "Enter")
+    items = json.loads(saved(page, tmp_path / "downloads").read_text())["items"]
+    assert [item["label"] for item in items] == ["7", *["</script><script>alert(1)</script>"] * 2]
+
+
+def test_a_browser_that_keeps_nothing_says_so_and_saves_all_the_same(page_of, file, tmp_path):
+    page = page_of(file, "delete window.localStorage; delete Window.prototype.localStorage;")
+    press(page, "1")
+    assert "save before you close it" in text(page, "notice")
+    assert len(json.loads(saved(page, tmp_path / "downloads").read_text())["items"]) == 1
