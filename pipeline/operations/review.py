@@ -29,7 +29,8 @@ def page(
     path = home.review / f"{review.batch}.html"
     _write(path, render(review, pictures))
     size = path.stat().st_size / 2**20
-    say(f"{len(review.items)} images of {review.batch}: {path} ({size:.1f} MiB)")
+    told = f"{size:.1f} MiB" if size >= 1 else f"{1024 * size:.0f} KiB"
+    say(f"{len(review.items)} images of {review.batch}: {path} ({told})")
     say(f"then: darkroom review apply {review.batch}.decisions.json")
     return path
 
