@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
 
 from flows.outcome import ONCE_MORE, attempt, log_line, value
 from pipeline.operations import classify
 from pipeline.operations.classify import Classified
+from pipeline.operations.glance import glance
 from pipeline.project import Project, open_project
 
 
@@ -26,7 +29,30 @@ def inference(inbox: str | None = None) -> Any:
 def _classify(inbox: str | None) -> Classified:
     project = open_project(Path.cwd(), os.environ)
     classified: Classified = value(classify_inbox(project, inbox, return_state=True))
+    if classified.batches:
+        _show(classified)
     return classified
+
+
+def _show(classified: Classified) -> None:
+    """At a glance in Prefect, and an event for each batch that has drifted: automations act on it.
+    What cannot be shown there lies beside the rows."""
+    name, version = classified.model_name, classified.model_version
+    try:
+        create_markdown_artifact(
+            key="batches",
+            markdown=glance(name, version, classified.batches),
+            description="What was classified",
+        )
+        for batch in classified.drifted:
+            emit_event(
+                event="darkroom.drift.detected",
+                resource={"prefect.resource.id": f"darkroom.model.{name}"},
+                payload={"batch": str(batch.folder), "version": version}
+                | batch.monitoring.as_json(),
+            )
+    except Exception as error:
+        log_line(f"batches are not shown in Prefect: {type(error).__name__}: {error}"[:200])
 
 
 if __name__ == "__main__":

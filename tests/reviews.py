@@ -8,7 +8,9 @@ from typing import Any
 from brightness import png, seal_brightness
 
 from pipeline.export.artefact import open_artefact
-from pipeline.inference.batch import Model, classify_folder, find_new
+from pipeline.inference.answering import Model
+from pipeline.inference.batch import Watch, classify_folder
+from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import read_known
 from pipeline.inference.published import Published, find
 from pipeline.inference.review import AUDIT, LEAST_CERTAIN, audit
@@ -34,10 +36,11 @@ def publish(
     digest = (root / "digest").read_text()
     model = Model(NAME, 1, digest, open_artefact(folder, digest))
     known = read_known(home.predictions, NAME)
-    for name, files in find_new(inbox, root, known).items():
+    for new in find_new(inbox, root, known):
         now = f"2026-01-02T03:04:{len(known.contents):02d}+00:00"
         options: dict[str, Any] = {"batch_size": 8, "limit": 2**26, "now": now}
-        classify_folder(name, files, model, known, home.predictions, **options)
+        watch = Watch(None, 0.05, 20)
+        classify_folder(inbox, new, model, known, home.predictions, watch=watch, **options)
     return home
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.here import project_here, say
+from pipeline.project import Project
 
 if TYPE_CHECKING:
     from pipeline.inference.review import Counts
@@ -22,7 +23,7 @@ def _choosing(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.argument("batch", required=False, metavar="[BATCH]"),
-            click.option("--audit", default=50, show_default=True, help="Drawn blindly."),
+            click.option("--audit", type=int, help="Drawn blindly; inference.audit by default."),
             click.option("--least-certain", default=25, show_default=True, help="By confidence."),
             click.option("--strange", default=25, show_default=True, help="Out of distribution."),
         )
@@ -33,25 +34,25 @@ def _choosing(command: Callable[..., None]) -> Callable[..., None]:
 
 @review.command()
 @_choosing
-def page(batch: str | None, audit: int, least_certain: int, strange: int) -> None:
+def page(batch: str | None, audit: int | None, least_certain: int, strange: int) -> None:
     """Write review/BATCH.html, by default of the newest batch; open it in a browser."""
     from pipeline.operations.review import page as run
 
     project = project_here()
-    run(project.home, project.params, batch, _counts(audit, least_certain, strange), say)
+    run(project.home, project.params, batch, _counts(project, audit, least_certain, strange), say)
 
 
 @review.command()
 @_choosing
 @click.option("--label-studio", is_flag=True, required=True, help="As tasks for Label Studio.")
 def export(
-    batch: str | None, audit: int, least_certain: int, strange: int, label_studio: bool
+    batch: str | None, audit: int | None, least_certain: int, strange: int, label_studio: bool
 ) -> None:
     """Write the same images for another tool, to decide there; apply reads its export."""
     from pipeline.operations.review import export_label_studio as run
 
     project = project_here()
-    run(project.home, project.params, batch, _counts(audit, least_certain, strange), say)
+    run(project.home, project.params, batch, _counts(project, audit, least_certain, strange), say)
 
 
 @review.command()
@@ -64,9 +65,10 @@ def apply(file: Path) -> None:
     run(project.home, project.params, file, say)
 
 
-def _counts(audit: int, least_certain: int, strange: int) -> "Counts":
+def _counts(project: Project, audit: int | None, least_certain: int, strange: int) -> "Counts":
     from pipeline.inference.review import MOST, Counts
 
+    audit = project.params.inference.audit if audit is None else audit
     counts = Counts(audit, least_certain, strange)
     if min(audit, least_certain, strange) < 0 or not 0 < counts.together <= MOST:
         raise click.UsageError(f"a review has 1 to {MOST} images, over all three reasons")

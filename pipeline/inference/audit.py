@@ -11,7 +11,7 @@ from hashlib import blake2b
 def audit_sample(images: Sequence[str], batch: str, count: int) -> list[int]:
     """Return the places, ascending, of *count* of *images*, or of all where there are fewer.
 
-    *images* are the paths of the answered ones: a refused image has no answer to be right.
+    *images* are the hashes of the answered ones: a refused image has no answer to be right.
     *batch*, its identity, is the hash's key, so that an image which comes in two batches is drawn
     in each anew.
     """

@@ -94,7 +94,7 @@ def classify_folder(
         if not staging.images:
             return None
         name = _batch_name(folder, model, staging.identity)
-        monitoring = _monitor(staging, model, watch, embeddings, name)
+        monitoring = _monitor(staging, model, watch, embeddings, name.removeprefix("batch="))
         target = root / f"version={model.version}" / name
         staging.publish(target)
     except OSError as error:

@@ -15,15 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.inference.audit import audit_sample
 from pipeline.inference.drift import Drift, Observed, measure
 from pipeline.inference.expected_accuracy import ExpectedAccuracy, expected_accuracy
 from pipeline.inference.reference import Reference
+from pipeline.inference.review import audit as audit_of
 
 MONITORING, PICTURE = "_monitoring.json", "_drift.png"
 """In a batch's folder; what begins with _ is no part of the table that readers see there."""
 _APPEARANCE = ("width", "height", "brightness", "sharpness")
-OBSERVED = ("path", "label", "confidence", *_APPEARANCE)
+OBSERVED = ("path", "sha256", "label", "confidence", *_APPEARANCE)
 """What is looked at of each row."""
 _EMBEDDED = 1_000
 """Images of a batch whose embeddings are compared, at most."""
@@ -94,8 +94,7 @@ def monitor(
     alpha: float,
 ) -> Monitoring:
     """Judge a *batch* by its *rows*; *audit*: how many images are set aside for people."""
-    answered = rows.filter(pc.is_valid(rows["label"]))["path"].to_pylist()
-    drawn = tuple(answered[place] for place in audit_sample(answered, batch, audit))
+    drawn = tuple(row["path"] for row in audit_of(batch, rows.to_pylist(), audit))
     if reference is None:
         return Monitoring(None, None, drawn)
     confidence = observed.measured.get("confidence", np.empty(0))

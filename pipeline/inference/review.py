@@ -4,11 +4,11 @@ The audit is drawn blindly: what it says of accuracy holds for the whole batch. 
 where a look pays most; their accuracy says nothing of the batch's.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.inference.audit import audit_sample
 from pipeline.serving.abstention import OUT_OF_DISTRIBUTION
 
 AUDIT, LEAST_CERTAIN, STRANGE = "audit", "least_certain", "strange"
@@ -67,12 +67,11 @@ def choose(batch: str, rows: Iterable[Row], counts: Counts) -> tuple[Item, ...]:
 
 
 def audit(batch: str, rows: Iterable[Row], count: int) -> list[Row]:
-    """Return the audit sample: the rows that inference marked `audit`, where it did; else *count*
-    of those with a prediction, drawn by the hash of batch and content, whatever the model said."""
+    """Return *count* of the rows with a prediction, drawn by batch and content, whatever the model
+    said of them."""
     predicted = list(_distinct(rows))
-    marked = [row for row in predicted if row.get("audit")]
-    drawn = sorted(marked or predicted, key=lambda row: _lot(batch, row["sha256"]))
-    return drawn[:count]
+    places = audit_sample([row["sha256"] for row in predicted], batch, count)
+    return [predicted[place] for place in places]
 
 
 def _distinct(rows: Iterable[Row]) -> Iterable[Row]:
@@ -81,10 +80,6 @@ def _distinct(rows: Iterable[Row]) -> Iterable[Row]:
         if row["label"] is not None and row["sha256"] is not None:
             by_content.setdefault(row["sha256"], row)
     return by_content.values()
-
-
-def _lot(batch: str, sha256: str) -> bytes:
-    return hashlib.sha256(f"audit:{batch}:{sha256}".encode()).digest()
 
 
 def _item(row: Row, because: str) -> Item:

@@ -36,6 +36,11 @@ class Classified:
     """Folders where somebody was still writing."""
 
     @property
+    def drifted(self) -> tuple[Batch, ...]:
+        """Those that raised the alarm."""
+        return tuple(b for b in self.batches if b.monitoring.drift and b.monitoring.drift.alarm)
+
+    @property
     def images(self) -> int:
         return sum(batch.images for batch in self.batches)
 

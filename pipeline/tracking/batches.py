@@ -2,13 +2,16 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock
 from mlflow.entities import Param
 
+from pipeline.inference.monitoring import MONITORING, PICTURE, read_monitoring
 from pipeline.inference.predictions import batch_folders, read_batch
 from pipeline.tracking.publish import log_metrics
 from pipeline.tracking.store import Store, experiment_id
@@ -62,7 +65,12 @@ def _publish(client: Store, experiment: str, folder: Path) -> None:
     run_id = run.info.run_id
     identity = ("model_name", "model_version", "serving_digest", "variant")
     client.log_batch(run_id, params=[Param(key, str(first[key])) for key in identity])
-    log_metrics(client, run_id, tuple((key, 0, value) for key, value in _figures(rows).items()))
+    said = read_monitoring(folder)
+    figures = _figures(rows) | _monitored(said)
+    log_metrics(client, run_id, tuple((key, 0, value) for key, value in figures.items()))
+    for name in (MONITORING, PICTURE):
+        if (folder / name).exists():
+            client.log_artifact(run_id, str(folder / name), "monitoring")
     table = rows.slice(0, _ROWS_SHOWN).select(
         ["path", "label", "confidence", "reason", "detail", "sha256"]
     )
@@ -82,6 +90,24 @@ def _figures(rows: pa.Table) -> dict[str, float]:
     figures |= {f"refused.{reason}": float(count) for reason, count in reasons.items()}
     if len(predicted):
         figures["mean_confidence"] = float(pc.mean(predicted["confidence"]).as_py())
+    return figures
+
+
+def _monitored(said: Mapping[str, Any]) -> dict[str, float]:
+    """The drift of each feature, and the accuracy to expect: a batch is a point of their series."""
+    figures: dict[str, float] = {}
+    if drift := said.get("drift"):
+        figures["drift.alarm"] = float(bool(drift["drifted"]))
+        for feature in drift["features"]:
+            name = _metric_name(feature["name"])
+            figures |= {
+                f"drift.{name}": feature["distance"],
+                f"drift.{name}.p": feature["adjusted"],
+            }
+    if expected := said.get("expected_accuracy"):
+        low, high = expected["interval"]
+        figures["expected_accuracy"] = expected["accuracy"]
+        figures |= {"expected_accuracy_low": low, "expected_accuracy_high": high}
     return figures
 
 

@@ -37,15 +37,6 @@ def test_the_audit_does_not_look_at_what_the_model_said():
     assert [r["path"] for r in audit("b", ROWS, 30)] == [r["path"] for r in audit("b", sure, 30)]
 
 
-def test_a_smaller_audit_is_the_beginning_of_a_larger_one():
-    assert audit("b", ROWS, 30)[:10] == audit("b", ROWS, 10)
-
-
-def test_rows_that_inference_has_marked_are_the_audit():
-    marked = [each | {"audit": number in (3, 50)} for number, each in enumerate(ROWS)]
-    assert {r["path"] for r in audit("b", marked, 20)} == {ROWS[3]["path"], ROWS[50]["path"]}
-
-
 def test_the_least_certain_come_in_their_order_without_those_of_the_audit():
     chosen = choose("b", ROWS, Counts(50, 10, 0))
     audited = {item.sha256 for item in chosen if item.because == AUDIT}
