@@ -48,7 +48,11 @@ def test_a_trained_network_is_read_back_as_it_was(tmp_path: Path, architecture: 
     assert torch.equal(read(pixels), trained(pixels))
 
 
-DVC_YAML = "stages: {export: {cmd: none, deps: [models/trained], params: [], outs: []}}"
+DVC_YAML = """\
+stages:
+  train: {cmd: none, deps: [], params: [], outs: [models/trained]}
+  export: {cmd: none, deps: [models/trained], params: [], outs: []}
+"""
 CLASSES = ["dark", "light"]
 
 
