@@ -2,8 +2,9 @@
 
 A repeat for the same serving digest opens nothing: it reads what the version's tags recorded,
 and finishes what a crash may have left undone. The order of the writes makes that possible: the
-model is uploaded; the version comes into being in one step, with its verdict, tags and card; then
-the figures, @challenger, @champion. Whatever is missing can be made from the tags.
+model is uploaded; the opening is counted, before anything of it can be seen; the version comes into
+being in one step, with its verdict, tags and card; then the figures, @challenger, @champion.
+Whatever is missing can be made from the tags.
 """
 
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from pipeline.cards import read_card
 from pipeline.data.cache import read_image
+from pipeline.data.catalogue import read_catalogue
 from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import ProjectError
 from pipeline.evaluation.judging import verdict
@@ -26,7 +28,7 @@ from pipeline.graph import dataset_version, stage_key, training_key
 from pipeline.operations.lock import registry_lock
 from pipeline.operations.opening import Champion, Opened, open_champion, open_test, origin_of
 from pipeline.params import Params
-from pipeline.tracking import aliases, registry
+from pipeline.tracking import aliases, registry, uses
 from pipeline.tracking.aliases import GATE, PROMOTED
 from pipeline.tracking.ancestry import contamination
 from pipeline.tracking.publish import publish
@@ -96,7 +98,7 @@ def _register(
     known: list[Version],
     say: Callable[[str], None],
 ) -> Version:
-    """Upload the artefact, then open the test split, then record what it showed as a version."""
+    """Upload the artefact, count the use, open the test split, make a version of what it showed."""
     name = params.model_name
     present = registry.by_alias(client, name, registry.CHAMPION)
     classes = open_artefact(serving, digest).classes
@@ -111,7 +113,9 @@ def _register(
     registry.sweep(client, experiment, run_id, name)
     example = read_image(workspace.images, splits.of("validation")[0])
     uploaded = registry.upload(client, experiment, run_id, name, serving, example)
-    use = _uses(known, splits) + 1
+    chosen_by = uses.chosen_by(splits, read_catalogue(workspace.catalogue))
+    look = uses.look(digest, present, params.gate.champion.metric)
+    use = uses.count(client, name, chosen_by, look, uses.of_versions(known, splits))
     opened = open_test(workspace, params, splits, serving, digest, champion, use)
     identities = _identities(client, workspace, run_id, digest)
     hashes = {key.removeprefix("darkroom."): value for key, value in identities.items()}
@@ -217,12 +221,6 @@ def _identities(client: Store, workspace: Workspace, run_id: str, digest: str) -
 
 def _split_identity(splits: Splits) -> str:
     return f"seed {splits.seed}, validation {splits.validation}, test {splits.test}"
-
-
-def _uses(known: list[Version], splits: Splits) -> int:
-    """How often the test images of this split have been opened, however the set has grown."""
-    same = [v.tags for v in known if v.tags.get("darkroom.split") == _split_identity(splits)]
-    return max((int(tags.get("test_use", 0)) for tags in same), default=0)
 
 
 def _read(version: Version, new: bool, champion: int | None) -> Registered:

@@ -176,6 +176,15 @@ def sweep(client: Store, experiment_id: str, run_id: str, name: str) -> None:
             client.delete_logged_model(model.model_id)
 
 
+def ensure_model(client: Store, name: str) -> None:
+    """Make the registered model *name*, without any version, where there is none."""
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
 def create_version(
     client: Store,
     run_id: str,
@@ -186,11 +195,7 @@ def create_version(
 ) -> Version:
     """Register an uploaded model as a new version of *name*, in one step with its tags and its
     *description*; no alias points to it yet."""
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    ensure_model(client, name)
     created = client.create_model_version(
         name,
         source=f"models:/{model_id}",

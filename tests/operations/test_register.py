@@ -29,6 +29,7 @@ from pipeline.errors import ArtefactError, ProjectError, RegistryError
 from pipeline.operations import models, opening
 from pipeline.operations.promote import promote, rollback
 from pipeline.serving.engine import SelfTest
+from pipeline.tracking import registry
 from pipeline.workspace import Home
 
 
@@ -294,6 +295,60 @@ def test_a_model_that_cannot_be_timed_is_told_what_to_do_about_register(
     with pytest.raises(ArtefactError, match="could not be timed") as caught:
         timed.register()
     assert "gate" in caught.value.mend and "evaluate" not in caught.value.mend
+
+
+# How often the test images were opened
+
+
+def uses(client: MlflowClient, project: Project) -> dict[int, str]:
+    found = client.search_model_versions(f"name = '{project.params.model_name}'")
+    return {int(version.version): version.tags["test_use"] for version in found}
+
+
+def test_a_deleted_version_stays_counted(project, register, client):
+    for threshold in (MEDIOCRE, ALWAYS_DARK):
+        register(threshold)
+    client.delete_model_version(project.params.model_name, "2")
+    register(MEDIOCRE + 1)
+    assert list(uses(client, project).values()) == ["3", "1"]
+
+
+def test_a_version_that_was_deleted_and_made_again_is_the_same_use(project, register, client):
+    for threshold in (MEDIOCRE, ALWAYS_DARK):
+        register(threshold)
+    client.delete_model_version(project.params.model_name, "2")
+    project.register()
+    assert list(uses(client, project).values()) == ["2", "1"]
+
+
+def test_a_changed_share_does_not_start_anew_and_a_changed_seed_does(project, register, client):
+    whole = read_splits(project.workspace.splits)
+    for seed, validation, test in (
+        (0, 0.15, 0.15),
+        (0, 0.16, 0.15),
+        (0, 0.15, 0.16),
+        (1, 0.1, 0.1),
+    ):
+        write_splits(project.workspace.splits, Splits(whole.rows, seed, validation, test))
+        register(MEDIOCRE)
+    assert uses(client, project) == {1: "1", 2: "2", 3: "3", 4: "1"}
+
+
+def test_a_killed_register_counts_once(project, register, client, monkeypatch):
+    """It dies when its judgement can be seen in its run; another comes, in vain; then it again."""
+    register(MEDIOCRE)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(registry, "create_version", killed)
+        register(ALWAYS_DARK)
+    project.make(MEDIOCRE + 1, seed=50)
+    project.register()
+    project.make(ALWAYS_DARK, seed=1)
+    project.register()
+    assert uses(client, project) == {1: "1", 2: "3", 3: "2"}
 
 
 def test_a_gate_of_latency_is_measured(client, tmp_path, home):
