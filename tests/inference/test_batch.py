@@ -1,6 +1,7 @@
 """New folders become batches, whole or not at all; every file has exactly one row."""
 
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -394,3 +395,21 @@ def test_what_another_version_staged_is_no_part_of_this_ones_batch(killed):
     assert batch.images == 10_001
     assert {row["model_version"] for row in killed.rows()} == {2}
     assert [path.name for path in (killed.predictions / "model=m").iterdir()] == ["version=2"]
+
+
+def test_unreadable_files_change_no_answer_of_the_others(place, full):
+    """Whichever parts they come in: each readable one is answered as it is alone."""
+    images, dice = 1000 if full else 60, random.Random(0)
+    broken = set(dice.sample(range(images), images // 10))
+    for number in range(images):
+        content = dice.choice([b"", b"text", png(7)[:40]]) if number in broken else number % 256
+        place.put(f"{number:04d}.png", content)
+    place.classify(batch_size=64)
+    for row in place.rows():
+        data = (place.home / row["path"]).read_bytes()
+        (alone,) = place.model.classifier.classify([data])
+        assert (row["label"], row["reason"]) == (alone.label, alone.reason)
+        assert (row["label"] is None) == (int(Path(row["path"]).stem) in broken)
+        if row["label"]:
+            assert tuple(dict(row["probabilities"]).values()) == alone.probabilities
+    assert len(place.labels()) == images
