@@ -91,9 +91,12 @@ class Staging:
         """Write what was taken; a part has its name once it is on the disk."""
         if self._rows:
             scratch = self._folder / ".part"
-            write_part(scratch, self._rows)
-            _fsync(scratch)
-            scratch.rename(self._folder / f"part-{self._parts:05d}.parquet")
+            try:
+                write_part(scratch, self._rows)
+                _fsync(scratch)
+                scratch.rename(self._folder / f"part-{self._parts:05d}.parquet")
+            finally:
+                scratch.unlink(missing_ok=True)  # of a full disk
             self._parts += 1
         self._rows, self._begun = [], time.monotonic()
 

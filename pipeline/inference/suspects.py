@@ -54,9 +54,12 @@ class Journal:
             os.ftruncate(file, 0)
 
     def close(self) -> None:
+        """Nothing is under way any more."""
         for file in self._files:
             os.close(file)
         self._files.clear()
+        for note in self._folder.glob("at-*"):
+            note.unlink()
 
     def forget(self) -> None:
         """The batch is published."""

@@ -107,9 +107,10 @@ def test_the_batch_has_a_run_with_counts_and_its_table(rows, client):
     counts = {k: v for k, v in run.data.metrics.items() if k.startswith("class.")}
     assert sum(counts.values()) == run.data.metrics["images"] == len(rows)
     assert {item.path for item in client.list_artifacts(run.info.run_id)} == {
-        "predictions.json",
-        "rows",
+        *("monitoring", "predictions.json", "rows"),
     }
+    assert 0.9 < run.data.metrics["expected_accuracy"] <= 1
+    assert run.data.metrics["drift.alarm"] in (0, 1)
 
 
 def test_only_the_users_own_files_are_left_changed_in_the_tree(demo):
