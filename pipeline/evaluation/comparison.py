@@ -8,12 +8,11 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
-from pipeline.evaluation.bootstrap import Interval, draws
-from pipeline.evaluation.power import POWER, smallest_difference
-from pipeline.evaluation.resampled import RANKING, Values, counting, ranking
+from pipeline.evaluation.difference import Difference, Pair, bounds, by_bootstrap, interval
+from pipeline.evaluation.power import smallest_difference
+from pipeline.evaluation.randomisation import p_value
 from pipeline.metrics import LOWER_IS_BETTER, Labels, Probabilities
 
-RESAMPLES = 2000
 _RESAMPLES_OF_COUNTS = 10_000  # three numbers each, instead of all images
 _SAME = 1e-4  # to which the exported model agrees with the trained one
 
@@ -23,21 +22,6 @@ class Verdict(StrEnum):
     NOT_WORSE = "not worse"
     WORSE = "worse"
     CANNOT_TELL = "cannot tell"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How far the challenger is above the champion; negative where it is worse, always."""
-
-    value: float
-    interval: Interval
-    """95%, paired percentile bootstrap."""
-    low: float
-    """One-sided bound at the level of the comparison: the true difference is surely above."""
-    high: float
-    """The other one-sided bound."""
-    smallest: float | None
-    """The smallest true difference that this test set shows with power 0.8; None: it shows none."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +36,9 @@ class Comparison:
     only_champion: int
     p_value: float
     """Of equal accuracy, two-sided: McNemar's exact test (McNemar 1947, Psychometrika 12)."""
+    randomised_p_value: float | None
+    """Of any other metric, one-sided, for the side that its bounds are on (randomisation.p_value);
+    None where they are on both."""
     alpha: float
     """Level of this comparison, one-sided."""
     margin: float
@@ -86,13 +73,17 @@ def compare(
     # On all images: that two models are one is no estimate, so known images may tell it too
     same = len(right) > 0 and bool(np.allclose(challenger, champion, rtol=0, atol=_SAME))
     difference: Difference | None = None
+    randomised: float | None = None
     verdict = Verdict.CANNOT_TELL
     if metric == "accuracy" and len(right):
         difference = accuracy_difference(gained, lost, len(right), alpha, seed)
         verdict = judge_accuracy(difference, gained, lost, alpha, margin)
     elif len(right):
-        difference = _difference(ours, theirs, right, metric, alpha, seed)
-        verdict = _judge(difference, margin) if difference else verdict
+        pair = ours, theirs, right
+        difference = by_bootstrap(pair, metric, alpha=alpha, margin=margin, seed=seed)
+        if difference:
+            randomised = _randomised(difference, pair, metric, alpha, seed)
+            verdict = _judge(difference, margin, randomised is not None and randomised <= alpha)
     return Comparison(
         metric=metric,
         images=len(right),
@@ -100,6 +91,7 @@ def compare(
         only_challenger=gained,
         only_champion=lost,
         p_value=mcnemar(gained, lost),
+        randomised_p_value=randomised,
         alpha=alpha,
         margin=margin,
         same=same,
@@ -134,12 +126,14 @@ def accuracy_difference(
     drawn_counts = generator.multinomial(images, counts / images, _RESAMPLES_OF_COUNTS)
     drawn = (drawn_counts[:, 0] - drawn_counts[:, 1]) / images
     value = (only_challenger - only_champion) / images
-    low, high = _bounds(drawn, value, alpha)
+    low, high = bounds(drawn, value, alpha)
+    low = max(-1, min(low, _tango(only_challenger, only_champion, images, alpha)))
     return Difference(
         value=value,
-        interval=_interval(drawn),
-        low=max(-1, min(low, _tango(only_challenger, only_champion, images, alpha))),
+        interval=interval(drawn),
+        low=low,
         high=min(1, max(high, -_tango(only_champion, only_challenger, images, alpha))),
+        least=low,
         smallest=smallest_difference(images, (only_challenger + only_champion) / images, alpha),
     )
 
@@ -147,15 +141,9 @@ def accuracy_difference(
 def judge_accuracy(
     difference: Difference, only_challenger: int, only_champion: int, alpha: float, margin: float
 ) -> Verdict:
-    """As for any metric; better and worse need the exact McNemar test beside the bound."""
-    verdict = _judge(difference, margin)
-    above = mcnemar(only_challenger, only_champion, "greater") <= alpha
-    below = mcnemar(only_challenger, only_champion, "less") <= alpha
-    if verdict is Verdict.BETTER and not above:
-        verdict = Verdict.NOT_WORSE if margin > 0 else Verdict.CANNOT_TELL
-    if verdict is Verdict.WORSE and not below:
-        verdict = Verdict.CANNOT_TELL
-    return verdict
+    """As for any metric, with the exact McNemar test for the randomisation test, which it is."""
+    side = "greater" if difference.low > 0 else "less"
+    return _judge(difference, margin, mcnemar(only_challenger, only_champion, side) <= alpha)
 
 
 def describe(comparison: Comparison) -> str:
@@ -168,46 +156,16 @@ def describe(comparison: Comparison) -> str:
     if c.same:
         return f"not worse: the same answers as the champion's on {c.images} images{left_out}"
     shows = "no difference" if d.smallest is None else f"{d.smallest:.4f} or more"
+    randomised = (
+        "" if c.randomised_p_value is None else f", randomisation p {c.randomised_p_value:.3g}"
+    )
     is_up = (d.value >= 0) != (c.metric in LOWER_IS_BETTER)
     return (
         f"{c.verdict}: {c.metric} {'higher' if is_up else 'lower'} by {abs(d.value):.4f} "
         f"(95% {d.interval[0]:+.4f} to {d.interval[1]:+.4f}, + is better) on {c.images} images"
         f"{left_out}; right alone: challenger {c.only_challenger}, champion {c.only_champion}, "
-        f"McNemar p {c.p_value:.3g}; at alpha {c.alpha:.2g} this test set shows {shows}"
+        f"McNemar p {c.p_value:.3g}{randomised}; at alpha {c.alpha:.2g} this test set shows {shows}"
     )
-
-
-def _difference(
-    ours: Probabilities, theirs: Probabilities, labels: Labels, metric: str, alpha: float, seed: int
-) -> Difference | None:
-    measure = ranking if metric in RANKING else counting
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-
-    def of(counts: Values) -> Values:
-        above, below = (measure(p, labels, counts).figures[metric] for p in (ours, theirs))
-        return sign * (above - below)
-
-    value = float(of(np.ones((len(labels), 1)))[0])
-    if np.isnan(value):
-        return None
-    drawn = np.concatenate([of(counts) for counts in draws(len(labels), RESAMPLES, seed)])
-    drawn = drawn[~np.isnan(drawn)]  # a resample of one class defines no roc_auc
-    low, high = _bounds(drawn, value, alpha)
-    needed = float((norm.isf(alpha) + norm.ppf(POWER)) * drawn.std())
-    return Difference(value, _interval(drawn), low, high, needed)
-
-
-def _bounds(drawn: Values, value: float, alpha: float) -> tuple[float, float]:
-    """The wider of the percentile and the normal bounds: far tails, for a spent alpha, are not
-    among a few thousand resamples (Efron and Tibshirani 1993, chapters 12 and 13)."""
-    low, high = np.quantile(drawn, (alpha, 1 - alpha))
-    reach = norm.isf(alpha) * drawn.std()
-    return float(min(low, value - reach)), float(max(high, value + reach))
-
-
-def _interval(drawn: Values) -> Interval:
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return float(low), float(high)
 
 
 def _tango(gained: int, lost: int, images: int, alpha: float) -> float:
@@ -226,9 +184,24 @@ def _tango(gained: int, lost: int, images: int, alpha: float) -> float:
     return float(brentq(lacking, least, value - 1e-12))
 
 
-def _judge(difference: Difference, margin: float) -> Verdict:
+def _randomised(
+    difference: Difference, pair: Pair, metric: str, alpha: float, seed: int
+) -> float | None:
+    """Costly, so only for what the bounds have found."""
+    ours, theirs, labels = pair
     if difference.low > 0:
+        return p_value(pair, metric, alpha=alpha, seed=seed)
+    if difference.high < 0:
+        return p_value((theirs, ours, labels), metric, alpha=alpha, seed=seed)
+    return None
+
+
+def _judge(difference: Difference, margin: float, is_beyond_chance: bool) -> Verdict:
+    """*is_beyond_chance*: an exact test, on the side that the bounds are on, finds a difference."""
+    if difference.low > 0 and is_beyond_chance:
         return Verdict.BETTER
-    if margin > 0 and difference.low >= -margin:
+    if margin > 0 and difference.least >= -margin:
         return Verdict.NOT_WORSE
-    return Verdict.WORSE if difference.high < 0 else Verdict.CANNOT_TELL
+    if difference.high < 0 and is_beyond_chance:
+        return Verdict.WORSE
+    return Verdict.CANNOT_TELL

@@ -55,7 +55,7 @@ def counting(probabilities: Probabilities, labels: Labels, counts: Counts) -> Re
         "macro_f1": _mean_over_classes(f1),
         "weighted_f1": (np.nan_to_num(f1) * support).sum(0) / size,
         **{f"top_{k}_accuracy": (rank < k) @ counts / size for k in top_ks(num_classes)},
-        "log_loss": _losses(probabilities, labels) @ counts / size,
+        "log_loss": losses(probabilities, labels) @ counts / size,
         "calibration_error": np.abs(gaps).sum(0) / size,
     }
     return Resampled(figures, {"precision": _ratio(hits, called), "recall": recall, "f1": f1})
@@ -111,7 +111,7 @@ def _summed(group: Labels, value: Values, groups: int, counts: Counts) -> Values
     return np.asarray(csr_array((value, (group, np.arange(n))), shape=(groups, n)) @ counts)
 
 
-def _losses(probabilities: Probabilities, labels: Labels) -> Values:
+def losses(probabilities: Probabilities, labels: Labels) -> Values:
     """(n,), in nats; held off infinity as scikit-learn's log_loss does."""
     epsilon = np.finfo(probabilities.dtype).eps
     of_right = probabilities[np.arange(len(labels)), labels]

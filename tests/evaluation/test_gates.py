@@ -26,8 +26,8 @@ def gates(**declared: object) -> GateParams:
 
 
 def compared(verdict: Verdict) -> Comparison:
-    difference = Difference(0.01, (-0.01, 0.03), -0.005, 0.025, 0.02)
-    return Comparison("accuracy", 100, 0, 3, 2, 1.0, 0.05, 0.01, False, difference, verdict)
+    difference = Difference(0.01, (-0.01, 0.03), -0.005, 0.025, -0.005, 0.02)
+    return Comparison("accuracy", 100, 0, 3, 2, 1.0, None, 0.05, 0.01, False, difference, verdict)
 
 
 @pytest.mark.parametrize(
