@@ -12,7 +12,7 @@ from pipeline.inference.suspects import MOST_DEATHS, Journal
 
 ROOT = Path(__file__).parents[2]
 DIES_AT_POISON = """
-import os, signal, sys
+import ctypes, sys
 from pathlib import Path
 from pipeline.inference.answering import Model
 from pipeline.inference.batch import Watch, classify_folder
@@ -27,7 +27,7 @@ class Deadly:
 
     def answer(self, images):
         if any(b"poison" in data for data in images):
-            os.kill(os.getpid(), signal.SIGSEGV)
+            ctypes.string_at(0)  # in this thread, at once, as a decoder would
         return [Prediction("dark", 1.0, (1.0, 0.0), None, None) for _ in images]
 
 home, predictions = Path(sys.argv[1]), Path(sys.argv[1]) / "predictions"
