@@ -33,8 +33,8 @@ Floats = npt.NDArray[np.float32]
 class Engine:
     """Runs one graph on the CPU, on all of its cores.
 
-    Many images go through side by side, a few on each core: up to twice as fast as one after the
-    other with every operation split over the cores (docs/benchmarks.md), and the same to the bit.
+    Many images go through side by side, a few on each core: for small networks faster than one
+    after the other with every operation split over the cores, and the same to the bit.
     """
 
     def __init__(self, graph: Path) -> None:
