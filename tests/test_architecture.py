@@ -21,7 +21,7 @@ LAYERS = (
     ("metrics",),
     ("data",),
     ("serving",),
-    ("cards", "graph", "holding", "project"),
+    ("cards", "graph", "holding", "project", "stream"),
     ("params", "workspace"),
     ("errors",),
 )

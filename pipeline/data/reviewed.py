@@ -6,6 +6,7 @@ is none of them.
 
 import csv
 import hashlib
+import io
 import os
 import re
 from collections.abc import Iterable
@@ -83,15 +84,11 @@ def read_reviewed(folder: Path) -> list[Reviewed]:
 
 def write_reviewed(folder: Path, reviewed: Iterable[Reviewed]) -> None:
     """Replace provenance.csv whole, sorted by path."""
-    path = folder / PROVENANCE
-    scratch = scratch_beside(path)
-    with scratch.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([f.name for f in fields(Reviewed)])
-        writer.writerows(astuple(each) for each in sorted(reviewed, key=lambda each: each.path))
-        out.flush()
-        os.fsync(out.fileno())
-    scratch.replace(path)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([f.name for f in fields(Reviewed)])
+    writer.writerows(astuple(each) for each in sorted(reviewed, key=lambda each: each.path))
+    _lay_down(folder / PROVENANCE, out.getvalue().encode())
 
 
 def put(folder: Path, place: str, data: bytes) -> bool:
@@ -99,6 +96,11 @@ def put(folder: Path, place: str, data: bytes) -> bool:
     path = folder / place
     if path.is_file() and not path.is_symlink() and path.read_bytes() == data:
         return False
+    _lay_down(path, data)
+    return True
+
+
+def _lay_down(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = scratch_beside(path)
     with scratch.open("wb") as out:
@@ -106,7 +108,6 @@ def put(folder: Path, place: str, data: bytes) -> bool:
         out.flush()
         os.fsync(out.fileno())
     scratch.replace(path)
-    return True
 
 
 def sweep(folder: Path) -> None:

@@ -5,7 +5,6 @@ batch that went through in steps would end each of them on one core.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,10 +15,8 @@ from pipeline.data.reading import read_regular
 from pipeline.errors import UnreadableImage
 from pipeline.export.artefact import SealedClassifier, SealedPrediction
 from pipeline.inference.rows import NewFile, PredictionRow
-from pipeline.inference.stream import in_order
-
-_PART = 4
-"""Files that one core has at once."""
+from pipeline.serving.engine import PART, cores
+from pipeline.stream import in_order
 
 
 @dataclass(frozen=True)
@@ -133,8 +130,8 @@ def answer_all(
     at_once: int,
 ) -> Iterator[PredictionRow]:
     """Yield the rows that *work* makes of *files*, in order; at most *at_once* are under way."""
-    size = min(_PART, at_once) if model.answers_on_one_core else at_once
-    threads = _cores() if model.answers_on_one_core else 1
+    size = min(PART, at_once) if model.answers_on_one_core else at_once
+    threads = cores() if model.answers_on_one_core else 1
     for rows in in_order(work, _parts(files, size), threads=threads, ahead=at_once // size):
         yield from rows
 
@@ -143,10 +140,3 @@ def _parts(files: Iterable[NewFile], size: int) -> Iterator[list[NewFile]]:
     remaining = iter(files)
     while part := list(islice(remaining, size)):
         yield part
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

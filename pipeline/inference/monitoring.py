@@ -60,9 +60,19 @@ class Monitoring:
     audit: tuple[str, ...]
     """Paths of the images that people are to label."""
 
+    def figures(self) -> dict[str, float]:
+        """By name, for a series over batches."""
+        found = self.drift.figures() if self.drift else {}
+        if self.expected:
+            low, high = self.expected.interval
+            found["expected_accuracy"] = self.expected.accuracy
+            found |= {"expected_accuracy_low": low, "expected_accuracy_high": high}
+        return found
+
     def as_json(self) -> dict[str, Any]:
         drift = self.drift and asdict(self.drift) | {"drifted": list(self.drift.drifted)}
         return {
+            "figures": self.figures(),
             "drift": drift,
             "expected_accuracy": self.expected and asdict(self.expected),
             "audit": list(self.audit),

@@ -20,7 +20,7 @@ from ..errors import ArtefactError
 
 FP32, INT8, AUTO = "fp32", "int8", "auto"
 SELF_TEST = "selftest.npz"
-_PART = 4
+PART = 4
 """Images that go through one core at once."""
 _AT_ONCE = 8
 _SECONDS = 1.0
@@ -40,7 +40,7 @@ class Engine:
     def __init__(self, graph: Path) -> None:
         self._name, self._graph = graph.name, graph.read_bytes()
         self._narrow = self._session(threads=1)
-        self.cores = _cores()
+        self.cores = cores()
         self._pool = ThreadPoolExecutor(self.cores, "engine")
 
     def __call__(self, pixels: Pixels) -> tuple[Floats, Floats]:
@@ -58,7 +58,7 @@ class Engine:
 
     def parts(self, images: int) -> list[slice]:
         """Cut so many images into parts for one core each."""
-        at_once = max(1, min(_PART, -(-images // self.cores)))
+        at_once = max(1, min(PART, -(-images // self.cores)))
         return [slice(at, at + at_once) for at in range(0, images, at_once)]
 
     @cached_property
@@ -85,7 +85,7 @@ def _run(session: ort.InferenceSession, pixels: Pixels) -> tuple[Floats, Floats]
     return probabilities, embeddings
 
 
-def _cores() -> int:
+def cores() -> int:
     """Those that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -2,9 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -65,8 +63,8 @@ def _publish(client: Store, experiment: str, folder: Path) -> None:
     run_id = run.info.run_id
     identity = ("model_name", "model_version", "serving_digest", "variant")
     client.log_batch(run_id, params=[Param(key, str(first[key])) for key in identity])
-    said = read_monitoring(folder)
-    figures = _figures(rows) | _monitored(said)
+    said = read_monitoring(folder).get("figures", {})
+    figures = _figures(rows) | {_metric_name(name): value for name, value in said.items()}
     log_metrics(client, run_id, tuple((key, 0, value) for key, value in figures.items()))
     for name in (MONITORING, PICTURE):
         if (folder / name).exists():
@@ -90,24 +88,6 @@ def _figures(rows: pa.Table) -> dict[str, float]:
     figures |= {f"refused.{reason}": float(count) for reason, count in reasons.items()}
     if len(predicted):
         figures["mean_confidence"] = float(pc.mean(predicted["confidence"]).as_py())
-    return figures
-
-
-def _monitored(said: Mapping[str, Any]) -> dict[str, float]:
-    """The drift of each feature, and the accuracy to expect: a batch is a point of their series."""
-    figures: dict[str, float] = {}
-    if drift := said.get("drift"):
-        figures["drift.alarm"] = float(bool(drift["drifted"]))
-        for feature in drift["features"]:
-            name = _metric_name(feature["name"])
-            figures |= {
-                f"drift.{name}": feature["distance"],
-                f"drift.{name}.p": feature["adjusted"],
-            }
-    if expected := said.get("expected_accuracy"):
-        low, high = expected["interval"]
-        figures["expected_accuracy"] = expected["accuracy"]
-        figures |= {"expected_accuracy_low": low, "expected_accuracy_high": high}
     return figures
 
 

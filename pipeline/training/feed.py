@@ -4,9 +4,7 @@ Everything follows from (seed, epoch): a training that goes on in the middle of 
 it would have seen.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pipeline.params import TrainParams
+from pipeline.stream import in_order
 from pipeline.training.augment import Augmentation, Floats, augment, draw, warps
 from pipeline.training.memory import halving
 from pipeline.training.on_device import augment_batch, is_able
@@ -66,7 +65,9 @@ class Feed:
                 yield self._on_device(self.resident, places, draws[places])
             return
         make = self._embeddings if self.inputs.ndim == 2 else self._pixels
-        for batch in _ahead(lambda places: make(places, draws[places]), chosen):
+        for batch in in_order(
+            lambda places: make(places, draws[places]), chosen, threads=1, ahead=_AHEAD + 1
+        ):
             inputs = batch.inputs.to(self.device, non_blocking=True)
             yield Batch(inputs, batch.labels.to(self.device, non_blocking=True))
 
@@ -153,19 +154,3 @@ def augmentation_of(params: TrainParams, flips: bool) -> Augmentation:
         trivial=params.trivial,
         erasing=params.erasing,
     )
-
-
-def _ahead(make: Callable[[Places], Batch], chosen: list[Places]) -> Iterator[Batch]:
-    """Make batches in the background, some ahead; yield them in their order."""
-    with ThreadPoolExecutor(1, "feed") as threads:
-        waiting: deque[Future[Batch]] = deque()
-        try:
-            for places in chosen:
-                waiting.append(threads.submit(make, places))
-                if len(waiting) > _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -44,7 +44,7 @@ def test_it_answers_nearly_the_same_whatever_the_batch_size(fp32, int8, tmp_path
 def test_an_image_is_answered_to_the_bit_as_it_is_alone_whatever_comes_with_it(
     variant, request, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr("pipeline.serving.engine._cores", lambda: 3)
+    monkeypatch.setattr("pipeline.serving.engine.cores", lambda: 3)
     path = tmp_path / "graph.onnx"
     path.write_bytes(request.getfixturevalue(variant))
     engine = Engine(path)

@@ -168,7 +168,7 @@ class Damaged(np.ndarray):
 
 
 def feeders() -> int:
-    return sum(thread.name.startswith("feed") for thread in threading.enumerate())
+    return sum(thread.name.startswith("ahead") for thread in threading.enumerate())
 
 
 def test_what_fails_in_the_background_fails_where_the_batch_is_wanted():

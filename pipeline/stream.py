@@ -17,7 +17,7 @@ def in_order(
 
     Whoever stops taking leaves nothing running behind.
     """
-    with ThreadPoolExecutor(threads, "classify") as pool:
+    with ThreadPoolExecutor(threads, "ahead") as pool:
         waiting: deque[Future[Answer]] = deque()
         try:
             for item in items:
