@@ -15,7 +15,7 @@ from pipeline.inference import drift, expected_accuracy
 from pipeline.inference.answering import Model
 from pipeline.inference.archive import archive
 from pipeline.inference.batch import Batch, Watch, classify_folder, sweep
-from pipeline.inference.inbox import find_new
+from pipeline.inference.inbox import READY, find_new
 from pipeline.inference.predictions import read_known
 from pipeline.inference.reference import read_reference
 from pipeline.params import Params
@@ -104,8 +104,13 @@ def _classify_new(
     sweep(home.predictions, model)
     batches, waiting = [], []
     for new in find_new(folder, home.root, known):
-        if not new.is_settled(time.time_ns(), params.inference.settle_seconds):
-            say(f"left for the next run: {new.name}, where somebody is still writing")
+        settle, now_ns = params.inference.settle_seconds, time.time_ns()
+        if not new.is_settled(now_ns, settle):
+            ago = max(0, now_ns - new.changed_ns) / 1e9
+            say(
+                f"left for the next run: {folder / new.name}, written to {ago:.0f} s ago "
+                f"(it is taken after {settle:g}, or at once with a file {READY} in it)"
+            )
             waiting.append(new.name)
             continue
         batch = classify_folder(

@@ -126,6 +126,7 @@ def test_a_store_that_does_not_answer(demo, tmp_path, kind):
 def test_a_disk_that_is_full_during_classify(demo, tmp_path):
     world = demo.fork(tmp_path / "project")
     write_digits(world.home.inbox("source"), range(600, 900), by_class=False)
+    (world.home.inbox("source") / "_READY").touch()
     before = batches(world)
     disk = world.home.predictions / "model=source"
     kept = tmp_path / "kept"
@@ -141,6 +142,17 @@ def test_a_disk_that_is_full_during_classify(demo, tmp_path):
     disk.rmdir()
     kept.rename(disk)
     assert "300 images" in world.run("darkroom", "classify").stdout
+
+
+def test_a_folder_that_somebody_is_writing_to_is_left_and_it_is_said_until_when(demo, tmp_path):
+    world = demo.fork(tmp_path / "project")
+    world.set(**{"inference.settle_seconds": 600})
+    before = batches(world)
+    write_digits(world.home.inbox("source") / "monday", range(600, 603), by_class=False)
+    said = world.run("darkroom", "classify").stdout
+    assert f"left for the next run: {world.home.inbox('source') / 'monday'}, written to" in said
+    assert "after 600, or at once with a file _READY in it" in said
+    assert batches(world) == before
 
 
 def batches(world) -> list[str]:
