@@ -20,10 +20,10 @@ class Stopwatch:
     seconds: dict[Choice, float]
     measured: list[Choice] = field(default_factory=list)
 
-    def __call__(self, network, size, batch_size, choice) -> float:
+    def __call__(self, network, size, batch_size, *choices) -> list[float]:
         torch.rand(1)  # dropout draws
-        self.measured.append(choice)
-        return self.seconds[choice]
+        self.measured += [choice for choice in choices if choice not in self.measured]
+        return [self.seconds[choice] for choice in choices]
 
 
 @pytest.fixture
@@ -60,6 +60,22 @@ def test_half_precision_is_taken_where_it_is_faster_and_said(chooses):
 def test_full_precision_stays_where_half_of_it_gains_next_to_nothing(chooses, seconds):
     choice, measured, said = chooses({FP32: 0.1, BF16: seconds})
     assert (choice, measured, said) == (FP32, [FP32, BF16], [])
+
+
+@pytest.mark.parametrize("loaded", [range(4), range(5, 9), range(0, 12, 2), range(0, 12, 3)])
+def test_what_else_the_machine_does_meanwhile_decides_nothing(monkeypatch, loaded):
+    """Its other work may end, or begin, in the middle of the measuring."""
+    steps = []
+
+    def step(network, pixels, precision):
+        steps.append(precision)
+        round_ = (len(steps) - 1) // 2
+        return (1.0 if precision == "fp32" else 1.3) * (9 if round_ in loaded else 1)
+
+    monkeypatch.setattr(machine, "_step", step)
+    network = fresh_network(train_params(**AUTO))
+    assert machine._seconds_a_step(network, SIZE, 2, FP32, BF16) == [1.0, 1.3]
+    assert steps[:4] == ["fp32", "bf16", "fp32", "bf16"]
 
 
 def test_a_training_of_less_than_half_a_minute_is_not_measured_further(chooses):
