@@ -11,7 +11,7 @@ from pipeline.data.appearance import appearance
 from pipeline.data.reading import opened_folder, read_beneath
 from pipeline.data.records import Record, settled_stamp, stamp_of
 from pipeline.errors import UnreadableImage
-from pipeline.serving.images import EXTENSIONS, Limits, inspect
+from pipeline.serving.images import EXTENSIONS, Limits, inspect, turn_for
 
 _IN_FLIGHT = 256
 _PASSING = ("gone", "unreadable", "changing")
@@ -29,8 +29,17 @@ def take(
     with opened_folder(root) as folder, ThreadPoolExecutor(os.cpu_count()) as threads:
         while some := list(islice(remaining, _IN_FLIGHT)):
             yield from threads.map(
-                lambda name: _take_one(name, folder, staging, images, limits), some
+                lambda name: _take_in_turn(name, folder, staging, images, limits), some
             )
+
+
+def _take_in_turn(name: str, root: int, staging: Path, images: Path, limits: Limits) -> Record:
+    try:
+        size = os.stat(name, dir_fd=root, follow_symlinks=False).st_size
+    except OSError:  # it is told when it is read
+        size = 0
+    with turn_for(size):
+        return _take_one(name, root, staging, images, limits)
 
 
 def _take_one(name: str, root: int, staging: Path, images: Path, limits: Limits) -> Record:

@@ -16,6 +16,7 @@ from pipeline.errors import UnreadableImage
 from pipeline.export.artefact import SealedClassifier, SealedPrediction
 from pipeline.inference.rows import NewFile, PredictionRow
 from pipeline.serving.engine import PART, cores
+from pipeline.serving.images import turn_for
 from pipeline.stream import in_order
 
 
@@ -76,6 +77,10 @@ class Answering:
     """Is shown the sha256 and the embedding of each image that was answered."""
 
     def rows(self, files: Sequence[NewFile]) -> list[PredictionRow]:
+        with turn_for(max(file.bytes for file in files)):
+            return self._rows(files)
+
+    def _rows(self, files: Sequence[NewFile]) -> list[PredictionRow]:
         fresh = [read for file in files if self.is_news(read := self._read(file))]
         classifier = self.model.classifier
         answer: Callable[[Sequence[bytes]], Sequence[SealedPrediction]]

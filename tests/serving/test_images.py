@@ -4,6 +4,7 @@ import io
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from PIL import Image, ImageOps
 
 from pipeline.errors import UnreadableImage
 from pipeline.serving import images
-from pipeline.serving.images import EXTENSIONS, Limits, inspect, to_square
+from pipeline.serving.images import EXTENSIONS, Limits, inspect, to_square, turn_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # pytest shows what the module hides
 
@@ -534,3 +535,25 @@ def test_a_file_that_lacks_its_last_bytes_is_refused_where_a_full_decode_refuses
     cut = LARGE[name][:-missing]
     if not _is_whole(cut):
         refusal(cut)
+
+
+def test_a_heavy_file_waits_for_its_turn_and_a_light_one_for_nobody():
+    """Whoever holds the turn may decode a large image in it."""
+    passed = []
+
+    def wait(size: int) -> threading.Thread:
+        def pass_through() -> None:
+            with turn_for(size):
+                passed.append(size)
+
+        thread = threading.Thread(target=pass_through)
+        thread.start()
+        return thread
+
+    with turn_for(9 * 2**20):
+        light, heavy = wait(1000), wait(10 * 2**20)
+        light.join(10)
+        to_square(encode(Image.new("RGB", (3000, 2000)), "PNG"), 8, Limits())
+        assert passed == [1000]
+    heavy.join(10)
+    assert passed == [1000, 10 * 2**20]
