@@ -5,6 +5,7 @@ loader chose, alternating in this one process; each bar is the median of the rou
 weights are fresh: they cost as much time as trained ones. Prints one JSON object a line for each.
 """
 
+import random
 import statistics
 import sys
 import tempfile
@@ -46,8 +47,7 @@ def _runs(model: str, folder: Path) -> tuple[dict[str, Run], str]:
     """Return what is timed, by name, and which variant the loader chose."""
     torch.manual_seed(0)
     network = build(Architecture(model, SIZE), 10).eval()
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (BATCH, SIZE, SIZE, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, SIZE, SIZE, 3), dtype=np.uint8)
     fp32 = to_onnx(network, SIZE, 1.0)
     graphs = {"fp32": fp32, "int8": to_int8(fp32, [pixels[:8], pixels[8:16]])}
     for name, graph in graphs.items():
@@ -73,14 +73,14 @@ def _runs(model: str, folder: Path) -> tuple[dict[str, Run], str]:
 def _alternate(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
     """Return the images/s of each round, everything in turn within one; the first warms up.
 
-    Before each a rest: ONNX Runtime's threads spin for a while after they are done, on the cores of
-    whoever comes next.
+    Each round has its own order, so that nobody always comes after the same one. Before each a
+    rest: ONNX Runtime's threads spin for a while after they are done, on the cores of whoever comes
+    next.
     """
     speeds: dict[str, list[float]] = {name: [] for name in runs}
-    names = list(runs)
+    order = random.Random(0)
     for number in range(rounds + 1):
-        names.append(names.pop(0))  # nobody is always the one after the fastest
-        for name in names:
+        for name in order.sample(list(runs), len(runs)):
             time.sleep(_REST)
             started = time.perf_counter()
             runs[name]()
