@@ -20,7 +20,8 @@ from photos import machine, tell
 from pipeline.export.onnx import to_onnx
 from pipeline.export.quantize import to_int8
 from pipeline.export.variants import self_test_bound
-from pipeline.serving.engine import Engine, SelfTest, choose
+from pipeline.serving.choice import SelfTest, choose
+from pipeline.serving.engine import Engine
 from pipeline.training.models import Architecture, build
 
 SIZE, BATCH, ROUNDS = 224, 32, 9

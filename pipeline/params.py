@@ -289,6 +289,8 @@ class EvaluateParams(Section):
 class ServingParams(Section):
     variant: Literal["auto", "fp32", "int8"]
     """Of the model's graphs, the one that answers; `auto` is the fastest on this machine."""
+    providers: Literal["auto", "cpu"]
+    """`auto` takes a GPU where ONNX Runtime's CUDA build finds one, and fp16 there."""
 
 
 class AtLeast(Section):

@@ -15,7 +15,8 @@ from pipeline.data.splits import SplitRow, Splits, write_splits
 from pipeline.export.artefact import seal
 from pipeline.export.calibrate import array_bytes
 from pipeline.serving.abstention import EMBEDDINGS, THRESHOLDS, of_variant
-from pipeline.serving.engine import FP32, INT8, SelfTest
+from pipeline.serving.choice import SelfTest
+from pipeline.serving.engine import FP32, INT8
 from pipeline.workspace import Workspace
 
 GREYS = tuple(range(3, 255, 4))

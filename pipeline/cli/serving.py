@@ -1,6 +1,5 @@
 """The verb that answers over HTTP."""
 
-import json
 import os
 import socket
 import sys
@@ -10,6 +9,7 @@ import click
 
 from pipeline.cli.here import project_here, say
 from pipeline.errors import Busy
+from pipeline.params import ServingParams
 
 _HOST = "127.0.0.1"
 
@@ -27,17 +27,17 @@ def serve(version: str, port: int) -> None:
     say(f"{found.name} version {found.number}, checked: http://{_HOST}:{port} (Ctrl-C ends it)")
     server = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder)]
     server += ["--env-manager", "local", "--host", _HOST, "--port", str(port)]
-    environment = _environment(project.params.serving.variant)
+    environment = _environment(project.params.serving)
     os.execve(server[0], server, environment)  # noqa: S606, so that ending this ends the server
 
 
-def _environment(variant: str) -> dict[str, str]:
+def _environment(how: ServingParams) -> dict[str, str]:
     bin_folder = str(Path(sys.executable).parent)  # MLflow looks for uvicorn on PATH
     return os.environ | {
         "PATH": os.pathsep.join([bin_folder, os.environ.get("PATH", os.defpath)]),
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "PYTHONDONTWRITEBYTECODE": "1",  # a cached .pyc would be a file that nobody registered
-        "SERVING_MODEL_CONFIG": json.dumps({"variant": variant}),  # MLflow hands it to the model
+        "SERVING_MODEL_CONFIG": how.model_dump_json(),  # MLflow hands it to the model
     }
 
 

@@ -28,7 +28,8 @@ import numpy as np
 from pipeline import errors, serving
 from pipeline.cards import write_card
 from pipeline.errors import ArtefactError
-from pipeline.serving.engine import AUTO, FP32, INT8, SELF_TEST, SelfTest
+from pipeline.serving.choice import AUTO, SELF_TEST, SelfTest
+from pipeline.serving.engine import FP32, INT8
 
 DIGESTS = "digests.json"
 _INTERFACES = (1,)
@@ -130,9 +131,11 @@ def open_artefact(
     *,
     variant: str = AUTO,
     memory: Path | None = None,
+    providers: str = AUTO,
 ) -> SealedClassifier:
     """Load the model in *folder* by its own code, after every file of it was checked: the *variant*
-    asked for, or the fastest here, remembered in *memory*, a folder, where one is given.
+    asked for, or the fastest here, remembered in *memory*, a folder, where one is given; on a GPU
+    where there is one, unless *providers* is cpu.
 
     Raises ArtefactError before anything is imported where the digest is not *expected_digest*.
     """
@@ -147,10 +150,11 @@ def open_artefact(
             f"known: {', '.join(map(str, _INTERFACES))}",
             mend="update Darkroom, or register a model of this version",
         )
-    asked = {"variant": variant, "memory": memory}
-    if "variant" not in inspect.signature(classifier.Classifier).parameters:
+    understood = inspect.signature(classifier.Classifier).parameters
+    if "variant" not in understood:
         _refuse_all_but_fp32(variant)
-        asked = {}
+    wanted = {"variant": variant, "memory": memory, "providers": providers}
+    asked = {name: value for name, value in wanted.items() if name in understood}
     with _named_here(classifier):
         loaded: SealedClassifier = classifier.Classifier(folder, **asked)
     return loaded

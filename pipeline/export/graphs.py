@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from pipeline.export.onnx import to_onnx
 from pipeline.export.quantize import NotQuantizable, to_int8
 from pipeline.export.variants import Bounds, Variant, judge, not_made, self_test_bound
 from pipeline.metrics import Labels, Probabilities
-from pipeline.serving.engine import FP32, INT8, Engine, SelfTest
+from pipeline.serving.choice import SelfTest
+from pipeline.serving.engine import FP32, INT8, Engine
 from pipeline.training.models import Network
 
 Pixels = npt.NDArray[np.uint8]
@@ -42,8 +43,8 @@ class Graphs:
     """Of the validation images; None likewise."""
     variants: tuple[Variant, ...]
     """The table: a row for each, fp32 first."""
-    self_test: SelfTest | None
-    """What another processor must answer; a single graph has nothing to be chosen from."""
+    self_test: SelfTest
+    """What another processor must answer."""
 
 
 def make_graphs(
@@ -72,22 +73,20 @@ def make_graphs(
             rows[0].fault,
             mend="report this with the model's name; or raise the bound in params.yaml",
         )
+    few = slice(_SELF_TEST)
+    known = np.round(expected[few], _DIGITS)
+    limits = {FP32: self_test_bound(expected[few], known)}
+    test = SelfTest(np.array(squares[few]), known.astype(np.float32), limits)
     try:
         int8 = to_int8(fp32, batches(calibration, _CALIBRATION_BATCH))
     except NotQuantizable as error:
-        return Graphs(fp32, None, None, (*rows, not_made(INT8, str(error))), None)
+        return Graphs(fp32, None, None, (*rows, not_made(INT8, str(error))), test)
     int8_answers = answers(int8, squares)
     found = int8_answers.probabilities
     rows.append(judge(INT8, int8, found, trained, expected, labels, bounds))
     if not rows[-1].admissible:
-        return Graphs(fp32, None, None, tuple(rows), None)
-    few = slice(_SELF_TEST)
-    known = np.round(expected[few], _DIGITS)
-    limits = {
-        FP32: self_test_bound(expected[few], known),
-        INT8: self_test_bound(found[few], known),
-    }
-    test = SelfTest(np.array(squares[few]), known.astype(np.float32), limits)
+        return Graphs(fp32, None, None, tuple(rows), test)
+    test = replace(test, bounds=limits | {INT8: self_test_bound(found[few], known)})
     return Graphs(fp32, int8, int8_answers, tuple(rows), test)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.metrics import Labels, Probabilities, accuracy, log_loss
-from pipeline.serving.engine import disagreement
+from pipeline.serving.choice import disagreement
 
 _SPREAD = 0.01
 """How far apart two right processors may be, on average: they round sums in their own order."""

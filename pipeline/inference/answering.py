@@ -135,7 +135,8 @@ def answer_all(
     at_once: int,
 ) -> Iterator[PredictionRow]:
     """Yield the rows that *work* makes of *files*, in order; at most *at_once* are under way."""
-    size = min(PART, at_once) if model.answers_on_one_core else at_once
+    part: int = getattr(model.classifier, "part", PART)
+    size = min(part, at_once) if model.answers_on_one_core else at_once
     threads = cores() if model.answers_on_one_core else 1
     for rows in in_order(work, _parts(files, size), threads=threads, ahead=at_once // size):
         yield from rows

@@ -65,7 +65,7 @@ def run(
         version = registry.champion(client, params.model_name)
         sealed = fetch_sealed(home, version)
         digest, memory = version.serving_digest, home.private / "serving"
-        classifier = open_artefact(sealed, digest, variant=params.serving.variant, memory=memory)
+        classifier = open_artefact(sealed, digest, **params.serving.model_dump(), memory=memory)
     model = Model(version.name, version.number, digest, classifier)
     reference = read_reference(sealed, classifier.variant)
     watch = Watch(reference, params.inference.drift.alpha, params.inference.audit)

@@ -30,7 +30,7 @@ def run(
 def _open_folder(home: Home, params: Params, folder: Path) -> Model:
     digest = serving_digest(folder)
     memory = home.private / "serving"
-    classifier = open_artefact(folder, digest, variant=params.serving.variant, memory=memory)
+    classifier = open_artefact(folder, digest, **params.serving.model_dump(), memory=memory)
     return Model(params.model_name, None, digest, classifier)
 
 
@@ -40,5 +40,5 @@ def _open_registered(home: Home, params: Params, version: str) -> Model:
 
     found = find(home, params, version)
     memory = home.private / "serving"
-    classifier = open_version(home, found, variant=params.serving.variant, memory=memory)
+    classifier = open_version(home, found, **params.serving.model_dump(), memory=memory)
     return Model(found.name, found.number, found.serving_digest, classifier)

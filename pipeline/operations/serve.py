@@ -20,7 +20,7 @@ def fetch(home: Home, params: Params, version: str) -> tuple[Version, Path]:
     found = find(home, params, version)
     with reaching(home, os.environ):
         folder = fetch_version(home, found)
-        open_version(home, found, variant=params.serving.variant)  # what fails has a name here
+        open_version(home, found, **params.serving.model_dump())  # what fails has a name here
     return found, folder
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .engine import FP32
+from .engine import FP16, FP32
 
 Floats = npt.NDArray[np.float16] | npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -79,8 +79,8 @@ class Reliance:
 
 
 def of_variant(name: str, variant: str) -> str:
-    """Return the name of *variant*'s own THRESHOLDS or EMBEDDINGS."""
-    return name if variant == FP32 else f"{variant}.{name}"
+    """Return the name of *variant*'s own THRESHOLDS or EMBEDDINGS; fp16's are fp32's."""
+    return name if variant in (FP32, FP16) else f"{variant}.{name}"
 
 
 def read_known(folder: Path, variant: str = FP32) -> Known | None:

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from ..errors import UnreadableImage
 from .abstention import Reliance, read_known, rely
 from .appearance import brightness, sharpness
-from .engine import AUTO, FP32, SELF_TEST, SelfTest, choose
+from .choice import AUTO, SELF_TEST, SelfTest, choose
+from .engine import FP32
 from .images import Limits, Square, open_square
 
 INTERFACE = 1
@@ -60,22 +61,33 @@ class Prediction:
 
 
 class Classifier:
-    def __init__(self, folder: Path, *, variant: str = AUTO, memory: Path | None = None) -> None:
-        """Load the fastest *variant* on this machine, or the one asked for (see engine.choose).
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        variant: str = AUTO,
+        memory: Path | None = None,
+        providers: str = AUTO,
+    ) -> None:
+        """Load the fastest *variant* on this machine, or the one asked for (see choice.choose).
 
         *memory*: a folder in which the choice is remembered; without it, it is made each time.
+        *providers*: auto, or cpu where a GPU is not to be used.
         """
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         self.classes: tuple[str, ...] = tuple(card["classes"])
         self._size = int(card["image_size"])
         self._limits = Limits(**card["limits"])
         variants = tuple(card.get("variants", (FP32,)))
-        chosen = choose(folder, variants, _self_test(folder, card), variant, memory)
+        self_test = _self_test(folder, card)
+        chosen = choose(folder, variants, self_test, variant, memory, providers)
         self.variant = chosen.variant
-        """What runs: fp32 or int8."""
+        """What runs: fp32, int8, or on a GPU fp16."""
         self.set_aside = dict(chosen.set_aside)
         """Variant → why it must not run on this processor."""
         self._engine = chosen.engine
+        self.part = chosen.engine.part
+        """How many images `answer` takes best."""
         self._pool = ThreadPoolExecutor(chosen.engine.cores, "classify")
         self._known = read_known(folder, self.variant)
 

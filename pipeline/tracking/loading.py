@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from pipeline.errors import ArtefactError, RegistryError
 from pipeline.export.artefact import SealedClassifier, check_digest, hash_files, open_artefact
-from pipeline.serving.engine import AUTO
+from pipeline.serving.choice import AUTO
 from pipeline.tracking.packaging import FILES, SERVING, package
 from pipeline.tracking.pickles import find_pickles
 from pipeline.tracking.registry import Version
@@ -31,7 +31,12 @@ _MEND = "register it again (darkroom register), or put that file of the artefact
 
 
 def open_version(
-    home: Home, version: Version, *, variant: str = AUTO, memory: Path | None = None
+    home: Home,
+    version: Version,
+    *,
+    variant: str = AUTO,
+    memory: Path | None = None,
+    providers: str = AUTO,
 ) -> SealedClassifier:
     """Load *version* by its own code, once every file of it agrees with the version's tags: the
     *variant* asked for, or the fastest here, remembered in *memory*, a folder.
@@ -40,7 +45,8 @@ def open_version(
     own is not what the tags say, before anything of it is imported; RegistryError without tags.
     """
     serving = fetch_sealed(home, version)
-    return open_artefact(serving, version.serving_digest, variant=variant, memory=memory)
+    digest = version.serving_digest
+    return open_artefact(serving, digest, variant=variant, memory=memory, providers=providers)
 
 
 def fetch_sealed(home: Home, version: Version) -> Path:

@@ -49,7 +49,7 @@ def package(folder: Path, serving: Path, example: bytes | None = None) -> None:
             folder,
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"serving": str(serving)},
-            model_config={"variant": "auto"},
+            model_config={"variant": "auto", "providers": "auto"},
             signature=_SIGNATURE,
             input_example=None if example is None else pd.DataFrame({"image": [example]}),
             pip_requirements=_requirements(),

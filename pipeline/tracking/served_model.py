@@ -44,7 +44,8 @@ class Refused(MlflowException):
 class ServedModel(PythonModel):
     """A column `image` in: bytes of image files, or their base64. A row of answers for each.
 
-    The model's configuration names the *variant*: auto, fp32 or int8.
+    The model's configuration names the *variant*, auto, fp32 or int8, and the *providers*, auto or
+    cpu.
     """
 
     def load_context(self, context: Any) -> None:
@@ -59,9 +60,9 @@ class ServedModel(PythonModel):
         finally:
             sys.dont_write_bytecode = before
             sys.path.remove(str(folder / "code"))
-        asked = {"variant": (context.model_config or {}).get("variant", "auto")}
-        if "variant" not in inspect.signature(code.Classifier).parameters:
-            asked = {}  # the first models had fp32 alone
+        understood = inspect.signature(code.Classifier).parameters  # the first models: no choice
+        wanted = {"variant": "auto", "providers": "auto"} | dict(context.model_config or {})
+        asked = {name: value for name, value in wanted.items() if name in understood}
         self._classifier = code.Classifier(folder, **asked)
 
     def predict(

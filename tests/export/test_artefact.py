@@ -11,7 +11,7 @@ from brightness import CARD, graph, png, seal_brightness
 
 from pipeline.errors import ArtefactError
 from pipeline.export.artefact import open_artefact, seal, serving_digest
-from pipeline.serving.engine import SelfTest
+from pipeline.serving.choice import SelfTest
 
 
 def package(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.export.variants import Bounds, judge, not_made, self_test_bound
-from pipeline.serving.engine import SelfTest
+from pipeline.serving.choice import SelfTest
 
 LABELS = np.arange(100) % 2
 BOUNDS = Bounds(accuracy_loss=0.02, log_loss=0.05)

@@ -28,7 +28,7 @@ from pipeline.data.splits import Splits, read_splits, write_splits
 from pipeline.errors import ArtefactError, ProjectError, RegistryError
 from pipeline.operations import models, opening
 from pipeline.operations.promote import promote, rollback
-from pipeline.serving.engine import SelfTest
+from pipeline.serving.choice import SelfTest
 from pipeline.tracking import registry
 from pipeline.workspace import Home
 

@@ -217,7 +217,7 @@ def test_an_int8_that_is_worse_is_set_aside_by_its_reason_and_fp32_is_sealed(pla
     assert f"int8 is set aside: {table['int8']['fault']}" in place.said
     assert read_card(place.workspace.serving / "card.json")["variants"] == ["fp32"]
     assert not (place.workspace.serving / "int8.onnx").exists()
-    assert not (place.workspace.serving / "selftest.npz").exists()
+    assert (place.workspace.serving / "selftest.npz").exists()  # a GPU has to pass it
     assert {answer.label for answer in answers(place)} == set(CLASSES)
 
 
