@@ -14,8 +14,9 @@ from pipeline.holding import held
 from pipeline.inference import drift, expected_accuracy
 from pipeline.inference.answering import Model
 from pipeline.inference.archive import archive
-from pipeline.inference.batch import Batch, Watch, classify_folder, sweep
+from pipeline.inference.batch import Batch, classify_folder, sweep
 from pipeline.inference.inbox import READY, find_new
+from pipeline.inference.monitoring import Watch
 from pipeline.inference.predictions import read_known
 from pipeline.inference.reference import read_reference
 from pipeline.params import Params
