@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflow.entities import LoggedModelOutput, Metric
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -221,6 +221,17 @@ def show_figures(client: Store, version: Version, figures: Mapping[str, float]) 
         if key not in held
     ]
     client.log_batch(found.run_id, metrics=missing)
+
+
+def stored_model(client: Store, name: str, number: int) -> LoggedModel | None:
+    """Return what MLflow stores of a version; None where it was deleted, or never had a model."""
+    try:
+        model_id = _model_id(client.get_model_version(name, str(number)))
+        return client.get_logged_model(model_id) if model_id else None
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
+            return None
+        raise
 
 
 def _model_id(version: ModelVersion) -> str | None:
