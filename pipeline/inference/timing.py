@@ -59,7 +59,7 @@ class Timing:
     its file was opened until its answer was there, in milliseconds."""
 
     def as_json(self) -> dict[str, Any]:
-        at = self.published_at.isoformat(timespec="milliseconds")
+        at = self.published_at.isoformat()
         return {"published_at": at, "cores": self.cores, "figures": self.figures}
 
 
