@@ -30,7 +30,7 @@ from pipeline.inference.predictions import batch_folders, read_batch
 from pipeline.inference.summary import summarise
 from pipeline.inference.timing import read_timing
 from pipeline.tracking.publish import log_missing, log_points
-from pipeline.tracking.registry import stored_model
+from pipeline.tracking.registry import stored_model, tell_version
 from pipeline.tracking.series import BATCH, STEP, Series, metric_name, open_series
 from pipeline.tracking.store import Store, connect, experiment_id, reaching, user
 from pipeline.workspace import Home
@@ -143,6 +143,7 @@ def _publish(client: Store, experiment: str, series: Series, folder: Path, end: 
     client.log_inputs(run_id, [_dataset(rows, name)])
     if model := stored_model(client, first["model_name"], first["model_version"]):
         client.log_inputs(run_id, models=[LoggedModelInput(model.model_id)])
+        tell_version(client, model, first["model_name"], first["model_version"])
         series.link(model, batch, end)
     for file in FILES:
         if (folder / file).exists():
@@ -186,5 +187,5 @@ def _show_live_accuracy(client: Store, series: Series, run: Run, folder: Path) -
     figures = audit.live.figures() if audit else {}
     if audit and any(run.data.metrics.get(name) != value for name, value in figures.items()):
         at = _milliseconds(audit.changed_at)
-        series.add(_identity(folder), figures, at, is_new=False)
+        series.amend(_identity(folder), figures, at)
         log_missing(client, run.info.run_id, _points(figures, at))

@@ -21,6 +21,8 @@ from pipeline.tracking.store import Store
 
 _NEEDED = {"training/model.safetensors", "training/card.json"}
 CHAMPION, CHALLENGER = "champion", "challenger"
+_VERSIONS = "mlflow.modelVersions"
+"""MLflow's own tag of a stored model."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,16 @@ def create_version(
         description=description,
         model_id=model_id,
     )
+    tell_version(client, client.get_logged_model(model_id), name, int(created.version))
     return _version(created)
+
+
+def tell_version(client: Store, model: LoggedModel, name: str, number: int) -> None:
+    """Let a stored model say which version it is: by that, MLflow's pages of the model, and of
+    runs that it went into, link to the version."""
+    if _VERSIONS not in model.tags:
+        said = json.dumps([{"name": name, "version": str(number)}])
+        client.set_logged_model_tags(model.model_id, {_VERSIONS: said})
 
 
 def show_figures(client: Store, version: Version, figures: Mapping[str, float]) -> None:

@@ -28,6 +28,7 @@ _NOTE = (
     "One step for each batch, in the order in which they were published; metric `model_version` "
     "says which version answered. Each batch has a run of its own, tag `darkroom.step`."
 )
+_BY_REASON = ("refused.", "abstained.")
 _LONGEST = 200
 
 
@@ -39,16 +40,22 @@ class Series:
     """Whether all batches that had been shown are in it."""
     steps: dict[str, int]
     """By batch."""
+    reasons: set[str]
+    """Names of the figures that count by reason, of those that ever occurred."""
 
     def step_of(self, batch: str) -> int:
         """Return the batch's number; a new one's is the next."""
         return self.steps.setdefault(batch, max(self.steps.values(), default=0) + 1)
 
     def add(self, batch: str, figures: Mapping[str, float], at: int, *, is_new: bool) -> None:
-        """Log what is known of a batch; *at*: in milliseconds since 1970. *is_new*: there is
-        nothing yet of its step."""
-        points = _points(figures, at, self.step_of(batch))
+        """Log what came of a batch; *at*: in milliseconds since 1970. *is_new*: there is nothing
+        yet of its step."""
+        points = self._points(batch, self._counted(figures), at)
         (log_points if is_new else log_missing)(self.client, self.run_id, points)
+
+    def amend(self, batch: str, figures: Mapping[str, float], at: int) -> None:
+        """Log what was found out of a batch later."""
+        log_missing(self.client, self.run_id, self._points(batch, figures, at))
 
     def catch_up(self, shown: Mapping[str, Run]) -> None:
         """Add the batches with a finished run that are not in it: an older Darkroom's, or all,
@@ -61,11 +68,12 @@ class Series:
         points: list[Metric] = []
         for batch in lacking:
             run = shown[batch]
-            self.client.set_tag(run.info.run_id, STEP, str(self.step_of(batch)))
+            if STEP not in run.data.tags:
+                self.client.set_tag(run.info.run_id, STEP, str(self.step_of(batch)))
             metrics = run.data.metrics.items()
             figures = {name: value for name, value in metrics if not name.startswith("class.")}
             figures["model_version"] = float(run.data.params["model_version"])
-            points += _points(figures, run.info.end_time, self.step_of(batch))
+            points += self._points(batch, self._counted(figures), run.info.end_time)
         log_missing(self.client, self.run_id, points)
         self.client.set_terminated(self.run_id, "FINISHED")
         self.is_whole = True
@@ -77,6 +85,15 @@ class Series:
         if (_FIRST_STEP, self.run_id) not in held:
             step, of = self.step_of(batch), {"model_id": model.model_id, "run_id": self.run_id}
             log_points(self.client, self.run_id, [Metric(_FIRST_STEP, step, at, step, **of)])
+
+    def _counted(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Add the zeros: without them, a line would be drawn past a batch that has no such file."""
+        self.reasons |= {name for name in figures if name.startswith(_BY_REASON)}
+        return dict.fromkeys(sorted(self.reasons), 0.0) | dict(figures)
+
+    def _points(self, batch: str, figures: Mapping[str, float], at: int) -> list[Metric]:
+        step = self.step_of(batch)
+        return [Metric(metric_name(name), value, at, step) for name, value in figures.items()]
 
 
 def open_series(client: Store, experiment: str, model_name: str, runs: Iterable[Run]) -> Series:
@@ -93,7 +110,9 @@ def open_series(client: Store, experiment: str, model_name: str, runs: Iterable[
     if found is None:
         tags = {_SERIES: model_name, "mlflow.note.content": _NOTE, "mlflow.user": user()}
         found = client.create_run(experiment, run_name=_NAME, tags=tags)
-    return Series(client, found.info.run_id, found.info.status == "FINISHED", steps)
+    is_whole = found.info.status == "FINISHED"
+    reasons = {name for name in found.data.metrics if name.startswith(_BY_REASON)}
+    return Series(client, found.info.run_id, is_whole, steps, reasons)
 
 
 def metric_name(name: str) -> str:
@@ -103,7 +122,3 @@ def metric_name(name: str) -> str:
     if len(plain) <= _LONGEST:
         return plain
     return f"{plain[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _points(figures: Mapping[str, float], at: int, step: int) -> list[Metric]:
-    return [Metric(metric_name(name), value, at, step) for name, value in figures.items()]

@@ -151,6 +151,16 @@ def test_the_series_has_a_step_for_each_batch_in_the_order_of_time(shown):
     assert not any(key.startswith("class.") for key in shown.series.data.metrics)
 
 
+def test_what_was_refused_once_has_a_zero_in_every_later_batch(shown):
+    for images in ({"a/1": b"text", "a/2": 3}, {"b/1": 3}, {"c/1": b""}):
+        shown.classify(images)
+        shown.publish()
+    refused = [(p.step, p.value) for p in shown.points("refused.not_an_image")]
+    assert refused == [(1, 1), (2, 0), (3, 0)]
+    assert shown.steps("refused.empty") == [3]
+    assert shown.points("refused.empty")[0].value == 1
+
+
 def test_a_batch_that_is_shown_late_has_its_place_by_time_and_the_next_step(shown):
     first = shown.classify({"a/1.png": 3})
     late = shown.classify({"b/1.png": 3, "b/2.png": 4})
@@ -210,7 +220,7 @@ def test_killed_while_the_series_is_made_anew_it_is_whole_after_the_next(shown, 
         shown.classify({f"{number}/1.png": number})
     shown.publish()
     before = shown.points("confidence.mean")
-    for survived in range(6):
+    for survived in range(4):
         client.delete_run(shown.series.info.run_id)
         with pytest.raises(KeyboardInterrupt):
             shown.publish(Dying(client, survived))
@@ -252,6 +262,17 @@ def test_the_series_stands_on_a_versions_page_from_its_first_batch_on(shown, cli
     series = shown.series.info.run_id
     found = [(m.key, m.value) for m in model.metrics if m.run_id == series]
     assert found == [("batches.first_step", 1)]
+
+
+def test_a_version_of_an_older_darkroom_is_linked_from_its_stored_model(shown, client, home):
+    register_brightness(client, home, shown.name)
+    source = client.get_model_version(shown.name, "1").source
+    model_id = source.removeprefix("models:/")
+    client.delete_logged_model_tag(model_id, "mlflow.modelVersions")
+    shown.classify({"1.png": 3})
+    shown.publish()
+    said = json.loads(client.get_logged_model(model_id).tags["mlflow.modelVersions"])
+    assert said == [{"name": shown.name, "version": "1"}]
 
 
 def test_a_batch_of_a_version_that_the_registry_has_lost_is_shown_all_the_same(shown):
