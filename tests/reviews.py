@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +19,39 @@ from pipeline.workspace import Home
 
 NAME = "digits"
 """Of the model: the template's own."""
+_BEGUN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 
 def publish(
-    root: Path, images: Mapping[str, int | bytes], classes: tuple[str, str] = ("dark", "light")
+    root: Path,
+    images: Mapping[str, int | bytes],
+    classes: tuple[str, str] = ("dark", "light"),
+    name: str = NAME,
+    version: int = 1,
 ) -> Home:
     """Lay *images* (name → brightness, 0 to 255, or a file's bytes) into the inbox of a home at
     *root* and classify them."""
     home = Home(root)
-    inbox = home.inbox(NAME)
-    for name, made in images.items():
-        (inbox / name).parent.mkdir(parents=True, exist_ok=True)
-        (inbox / name).write_bytes(png(made) if isinstance(made, int) else made)
+    inbox = home.inbox(name)
+    for file, made in images.items():
+        (inbox / file).parent.mkdir(parents=True, exist_ok=True)
+        (inbox / file).write_bytes(png(made) if isinstance(made, int) else made)
     folder = root / "serving"
     if not folder.exists():
         (root / "digest").write_text(seal_brightness(folder, classes=list(classes)))
     digest = (root / "digest").read_text()
-    model = Model(NAME, 1, digest, open_artefact(folder, digest))
-    known = read_known(home.predictions, NAME)
+    model = Model(name, version, digest, open_artefact(folder, digest))
+    known = read_known(home.predictions, name)
     for new in find_new(inbox, root, known):
-        now = f"2026-01-02T03:04:{len(known.contents):02d}+00:00"
+        now = (_BEGUN + timedelta(seconds=len(known.contents))).isoformat()
         options: dict[str, Any] = {"batch_size": 8, "limit": 2**26, "now": now}
         watch = Watch(None, 0.05, 20)
         classify_folder(inbox, new, model, known, home.predictions, watch=watch, **options)
     return home
 
 
-def batch_of(home: Home) -> Published:
-    return find(home.predictions, NAME, None)
+def batch_of(home: Home, name: str = NAME) -> Published:
+    return find(home.predictions, name, None)
 
 
 def decisions_on(

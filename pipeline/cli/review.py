@@ -63,6 +63,9 @@ def apply(file: Path) -> None:
 
     project = project_here()
     run(project.home, project.params, file, say)
+    from pipeline.tracking.batches import show_batches  # seconds, for MLflow
+
+    show_batches(project.home, project.params.model_name, say)
 
 
 def _counts(project: Project, audit: int | None, least_certain: int, strange: int) -> "Counts":

@@ -19,9 +19,9 @@ from pipeline.errors import SourceError
 
 REVIEWED = "reviewed_batch"
 """The catalogue's column that no other image has."""
-IN_SOURCE, NEW_CLASS = "in_source", "new_class"
+IN_SOURCE, NEW_CLASS, CHANGED = "in_source", "new_class", "changed"
 """Why a reviewed image is set aside: the source has it; or has nothing of its class, which then
-could be trained on and never be measured."""
+could be trained on and never be measured; or it is not the image that was decided on."""
 _PREFIX = "data/reviewed/"
 
 
@@ -84,9 +84,14 @@ def beside(of_source: pa.Table, reviewed: pa.Table) -> pa.Table:
     return pa.concat_tables([of_source, refused])
 
 
-def give_way(known: pa.Table, first: int) -> pa.Table:
-    """Refuse, from row *first* on, the reviewed images that the source has as well."""
+def give_way(known: pa.Table, first: int, supplement: Supplement) -> pa.Table:
+    """Refuse, from row *first* on, the reviewed images that are not what was decided on, and those
+    that the source has as well."""
     of_source, reviewed = known.slice(0, first), known.slice(first)
+    stated = {_PREFIX + printable(each.path): each.sha256 for each in supplement.reviewed}
+    decided_on = pa.array([stated[path] for path in reviewed["path"].to_pylist()], pa.string())
+    changed = pc.fill_null(pc.not_equal(reviewed["sha256"], decided_on), False)
+    reviewed = _refuse(reviewed, changed, CHANGED, "its content is not what was decided on")
     taken = pc.and_(of_source["found_reason"].is_null(), of_source["reason"].is_null())
     images = of_source.filter(taken)
     place = pc.index_in(reviewed["sha256"], value_set=images["sha256"].combine_chunks())
@@ -97,7 +102,7 @@ def give_way(known: pa.Table, first: int) -> pa.Table:
 
 
 def _refuse(
-    found: pa.Table, which: pa.ChunkedArray, reason: str, detail: pa.ChunkedArray
+    found: pa.Table, which: pa.ChunkedArray, reason: str, detail: pa.ChunkedArray | str
 ) -> pa.Table:
     which = pc.and_(which, found["found_reason"].is_null())
     for name, value in (("found_reason", reason), ("found_detail", detail)):

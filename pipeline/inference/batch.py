@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,38 +12,20 @@ from pathlib import Path
 
 from pipeline.errors import StorageError, UnreadableImage
 from pipeline.inference.answering import Answering, Model, Read, answer_all
+from pipeline.inference.beside import Originals, lay_beside
 from pipeline.inference.inbox import NewFolder
 from pipeline.inference.metadata import metadata_of
-from pipeline.inference.monitoring import (
-    MONITORING,
-    OBSERVED,
-    PICTURE,
-    EmbeddingSample,
-    Monitoring,
-    monitor,
-    observe,
-)
+from pipeline.inference.monitoring import EmbeddingSample, Monitoring, Watch
 from pipeline.inference.predictions import Known, model_folder
-from pipeline.inference.reference import Reference
 from pipeline.inference.rows import NewFile, PredictionRow
 from pipeline.inference.staging import Staging
+from pipeline.inference.summary import Summary
 from pipeline.inference.suspects import MOST_DEATHS, Journal
+from pipeline.inference.timing import Stopwatch, Timing
 from pipeline.params import slug
 
 _LABEL = 100
 """Letters of the folder's name in the batch's, which may have 255."""
-
-
-@dataclass(frozen=True)
-class Watch:
-    """How batches are held against what the model knows."""
-
-    reference: Reference | None
-    """None for a model that was sealed without one."""
-    alpha: float
-    """Largest share of false alarms."""
-    audit: int
-    """Images of each batch that people are to label."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +36,8 @@ class Batch:
     images: int
     refused: int
     monitoring: Monitoring
+    summary: Summary
+    timing: Timing
 
 
 def classify_folder(
@@ -82,19 +65,23 @@ def classify_folder(
     place = hashlib.sha256(os.fsencode(folder.relative)).hexdigest()[:16]
     aside = root / ".staging" / f"{model.identity}-{place}"
     try:
-        staging, embeddings = Staging(aside), EmbeddingSample()
+        staging, embeddings, stopwatch = Staging(aside), EmbeddingSample(), Stopwatch()
         known |= staging.known
         files = [f for f in folder.files if (f.path, f.bytes, f.modified_ns) not in known.states]
         with closing(Journal(aside.with_suffix(".journal"))) as journal:
             news = partial(_is_news, known=known)
             answering = Answering(model, inbox, limit, now, news, metadata, embeddings.add)
-            for row in _rows(files, answering, journal, batch_size):
+            for row in _rows(files, answering, journal, stopwatch, batch_size):
                 staging.add(row)
+            name = _batch_name(folder, model, staging.identity)
+            if staging.images:
+                places = {file.path: file for file in folder.files}
+                originals = Originals(inbox, places, limit, journal)
+                title = name.removeprefix("batch=")
+                beside = lay_beside(staging, model, watch, embeddings, stopwatch, originals, title)
         journal.forget()
         if not staging.images:
             return None
-        name = _batch_name(folder, model, staging.identity)
-        monitoring = _monitor(staging, model, watch, embeddings, name.removeprefix("batch="))
         target = root / f"version={model.version}" / name
         staging.publish(target)
     except OSError as error:
@@ -106,26 +93,8 @@ def classify_folder(
         ) from None
     finally:
         _drop_empty(aside)
-    return Batch(target, staging.images, staging.refused, monitoring)
-
-
-def _monitor(
-    staging: Staging, model: Model, watch: Watch, embeddings: EmbeddingSample, name: str
-) -> Monitoring:
-    """Say what the batch says of itself, in files beside its rows."""
-    rows, classes = staging.columns(OBSERVED), model.classifier.classes
-    observed = observe(rows, classes, embeddings.embeddings())
-    monitoring = monitor(
-        rows, observed, watch.reference, batch=name, audit=watch.audit, alpha=watch.alpha
-    )
-    text = json.dumps(monitoring.as_json(), indent=1, allow_nan=False)
-    staging.put(MONITORING, text.encode())
-    if watch.reference and monitoring.drift and monitoring.drift.features:
-        from pipeline.inference.drift_plot import draw  # matplotlib, for those who need it
-
-        picture = draw(watch.reference, observed, monitoring.drift, classes, name)
-        staging.put(PICTURE, picture or b"")
-    return monitoring
+    said = (beside.monitoring, beside.summary, beside.timing)
+    return Batch(target, staging.images, staging.refused, *said)
 
 
 def sweep(predictions: Path, model: Model) -> None:
@@ -149,12 +118,16 @@ def _drop_empty(aside: Path) -> None:
 
 
 def _rows(
-    files: Sequence[NewFile], answering: Answering, journal: Journal, at_once: int
+    files: Sequence[NewFile],
+    answering: Answering,
+    journal: Journal,
+    stopwatch: Stopwatch,
+    at_once: int,
 ) -> Iterator[PredictionRow]:
     """Answer *files*, side by side; those at which a run has died come last, each alone."""
 
     def work(part: Sequence[NewFile]) -> list[PredictionRow]:
-        with journal.at([file.path for file in part]):
+        with journal.at([file.path for file in part]), stopwatch.answering(len(part)):
             return answering.rows(part)
 
     deaths = journal.deaths

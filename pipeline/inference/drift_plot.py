@@ -1,36 +1,19 @@
 """A picture of each thing that was compared: the reference, the batch over it, and its p-value."""
 
-import io
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from pipeline.inference.drift import CLASSES, EMBEDDING, Drift, Feature, Observed
+from pipeline.inference.plotting import ALARM, MAIN, SOFT, look, make_panels, png, short
 from pipeline.inference.reference import Reference, Values
 from pipeline.serving.abstention import unit_length
 
-_ACROSS = 3
 _BINS = 30
 _MOST_CLASSES = 10
 """Of more, those whose share has changed most."""
-_LONGEST = 14
-_BEFORE, _NOW, _ALARM = "#b9b1a8", "#4a6fa5", "#a8322a"
-_LOOK: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # matplotlib brings it along: the same on every machine
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "text.parse_math": False,  # the name of a class is no formula
-}
 
 
 def draw(
@@ -39,12 +22,9 @@ def draw(
     """Return a PNG, the same for the same figures; None where nothing was compared."""
     if not drift.features:
         return None
-    rows = -(-len(drift.features) // _ACROSS)
-    with style.context(_LOOK, after_reset=True):  # whatever the user's own matplotlibrc says
-        figure = Figure(figsize=(11, 0.8 + 2.7 * rows), layout="constrained", dpi=110)
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(rows, _ACROSS, squeeze=False).ravel()
-        for axes, feature in zip(panels, drift.features, strict=False):
+    with look():
+        figure, panels = make_panels(len(drift.features), title)
+        for axes, feature in zip(panels, drift.features, strict=True):
             if feature.name == CLASSES:
                 _draw_shares(axes, reference, observed, classes)
             elif feature.name == EMBEDDING:
@@ -53,17 +33,10 @@ def draw(
                 name = feature.name
                 _draw_values(axes, reference.sample[name], observed.measured[name])
             alarms = feature.adjusted <= drift.alpha
-            axes.set_title(_titled(feature, alarms), color=_ALARM if alarms else "black")
+            axes.set_title(_titled(feature, alarms), color=ALARM if alarms else "black")
             axes.set_yticks([])
-        for axes in panels[len(drift.features) :]:
-            axes.set_axis_off()
         panels[0].legend(fontsize=8.5)
-        figure.suptitle(title, x=0.01, ha="left")
-        out = io.BytesIO()
-        with warnings.catch_warnings():  # a name in a script that this font lacks shows as boxes
-            warnings.filterwarnings("ignore", "Glyph")
-            figure.savefig(out, metadata={"Software": None})
-    return out.getvalue()
+        return png(figure)
 
 
 def _titled(feature: Feature, alarms: bool) -> str:
@@ -79,9 +52,9 @@ def _draw_shares(
     now = np.bincount(observed.predicted, minlength=len(known)) / len(observed.predicted)
     shown = np.sort(np.argsort(-np.abs(now - before), kind="stable")[:_MOST_CLASSES])
     places = np.arange(len(shown))
-    axes.bar(places - 0.2, before[shown], 0.4, color=_BEFORE, label="validation")
-    axes.bar(places + 0.2, now[shown], 0.4, color=_NOW, label="this batch")
-    names = [_short(classes[c]) for c in shown]
+    axes.bar(places - 0.2, before[shown], 0.4, color=SOFT, label="validation")
+    axes.bar(places + 0.2, now[shown], 0.4, color=MAIN, label="this batch")
+    names = [short(classes[c]) for c in shown]
     axes.set_xticks(places, names, rotation=0 if len(shown) < 4 else 90)
 
 
@@ -90,8 +63,8 @@ def _draw_values(axes: Any, before: Values, now: Values) -> None:
     both = np.concatenate([before, now])
     edges = np.histogram_bin_edges(both, _BINS) if len(both) else np.linspace(0, 1, _BINS + 1)
     for values, colour, label, alpha in (
-        (before, _BEFORE, "validation", 1.0),
-        (now, _NOW, "this batch", 0.6),
+        (before, SOFT, "validation", 1.0),
+        (now, MAIN, "this batch", 0.6),
     ):
         weights = np.full(len(values), 1 / max(1, len(values)))
         axes.hist(values, edges, weights=weights, color=colour, alpha=alpha, label=label)
@@ -105,8 +78,3 @@ def _along_the_difference(reference: Reference, observed: Observed) -> tuple[Val
     line = new.mean(0) - known.mean(0) if len(new) else np.zeros(known.shape[1])
     line /= max(float(np.linalg.norm(line)), 1e-12)
     return known @ line, new @ line
-
-
-def _short(name: str) -> str:
-    line = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"

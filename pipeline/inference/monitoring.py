@@ -53,6 +53,18 @@ class EmbeddingSample:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """How batches are held against what the model knows."""
+
+    reference: Reference | None
+    """None for a model that was sealed without one."""
+    alpha: float
+    """Largest share of false alarms."""
+    audit: int
+    """Images of each batch that people are to label."""
+
+
+@dataclass(frozen=True)
 class Monitoring:
     drift: Drift | None
     """None for a model without a reference."""
@@ -104,7 +116,8 @@ def monitor(
     alpha: float,
 ) -> Monitoring:
     """Judge a *batch* by its *rows*; *audit*: how many images are set aside for people."""
-    drawn = tuple(row["path"] for row in audit_of(batch, rows.to_pylist(), audit))
+    answered = rows.select(["path", "sha256", "label"]).to_pylist()
+    drawn = tuple(row["path"] for row in audit_of(batch, answered, audit))
     if reference is None:
         return Monitoring(None, None, drawn)
     confidence = observed.measured.get("confidence", np.empty(0))

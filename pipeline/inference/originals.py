@@ -14,12 +14,25 @@ def read_original(home: Path, path: str, sha256: str, limit: int) -> bytes:
     Raises UnreadableImage: gone, changed (its content has another hash), or as `read_regular`.
     """
     try:
-        data = read_regular(_find(home, path), limit)
-    except OSError as error:  # of the folder that it lay in
-        raise UnreadableImage("gone", error.strerror or "its folder cannot be opened") from None
+        return read_same(_find(home, path), sha256, limit)
+    except OSError as error:
+        raise _no_folder(error) from None
+
+
+def read_same(file: Path, sha256: str, limit: int) -> bytes:
+    """Return the bytes of *file*, at most *limit* of them; raises as `read_original` does."""
+    try:
+        data = read_regular(file, limit)
+    except OSError as error:
+        raise _no_folder(error) from None
     if hashlib.sha256(data).hexdigest() != sha256:
         raise UnreadableImage("changed", "its content is not what was predicted")
     return data
+
+
+def _no_folder(error: OSError) -> UnreadableImage:
+    """Of the folder that it lay in."""
+    return UnreadableImage("gone", error.strerror or "its folder cannot be opened")
 
 
 def _find(home: Path, path: str) -> Path:

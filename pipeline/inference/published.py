@@ -21,6 +21,7 @@ _BATCH = "batch="
 class Published:
     name: str
     """Of its folder, without `batch=`."""
+    folder: Path
     table: pa.Table
     """As `read_batch` returns it."""
 
@@ -70,7 +71,7 @@ def find(predictions: Path, model_name: str, wanted: str | None) -> Published:
         if not named:
             raise _unknown(model_name, name.removeprefix(_BATCH), folders)
         folder = named[-1]
-    return Published(folder.name.removeprefix(_BATCH), read_batch(folder))
+    return Published(folder.name.removeprefix(_BATCH), folder, read_batch(folder))
 
 
 def _age(folder: Path) -> tuple[str, str]:

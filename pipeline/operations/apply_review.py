@@ -1,12 +1,12 @@
 """A file of decisions → data/reviewed, and the live accuracy that its audit measured.
 
 Images are laid down first, each by a rename; then provenance.csv, which says what counts, is
-replaced by one. So a run that is killed leaves what the next one completes, and a file that is
-applied twice changes nothing.
+replaced by one, and so is what the batch's audits come to. So a run that is killed leaves what the
+next one completes, and a file that is applied twice changes nothing.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,13 @@ from pipeline.holding import held
 from pipeline.inference import decisions as files
 from pipeline.inference import label_studio
 from pipeline.inference.decisions import Decided, Decisions
-from pipeline.inference.live_accuracy import LiveAccuracy, describe, measure
+from pipeline.inference.live_accuracy import (
+    LiveAccuracy,
+    add,
+    describe,
+    read_audit,
+    write_audit,
+)
 from pipeline.inference.originals import read_original
 from pipeline.inference.published import Published, find
 from pipeline.params import Params
@@ -38,6 +44,7 @@ class Applied:
     """Images that are gone or changed since they were predicted."""
     new_classes: tuple[str, ...]
     live: LiveAccuracy
+    """Of all audits of the batch so far."""
 
 
 def run(home: Home, params: Params, file: Path, say: Callable[[str], None]) -> Applied:
@@ -51,8 +58,7 @@ def run(home: Home, params: Params, file: Path, say: Callable[[str], None]) -> A
     lock.parent.mkdir(parents=True, exist_ok=True)
     with held(lock, Busy("another run is applying decisions", mend="wait until it is done")):
         copied, lost = _take(home, params, decisions, decided)
-    labels = {each.row["sha256"]: each.label for each in decided}
-    live = measure(drawn, labels)
+        live = _add_to_the_audit(published.folder, drawn, decided)
     new = sorted({each.label for each in decided} - set(published.classes))
     applied = Applied(published.name, len(decided), copied, len(lost), tuple(new), live)
     if lost:
@@ -60,6 +66,17 @@ def run(home: Home, params: Params, file: Path, say: Callable[[str], None]) -> A
     for line in _lines(applied, len(decisions.items), decided):
         say(line)
     return applied
+
+
+def _add_to_the_audit(
+    batch: Path, drawn: Mapping[str, str], decided: list[Decided]
+) -> LiveAccuracy:
+    """Return what all decisions on the batch's audit say that were ever applied."""
+    before = read_audit(batch)
+    audit = add(before, drawn, decided)
+    if audit != before:
+        write_audit(batch, audit)
+    return audit.live
 
 
 def _bytes(file: Path) -> bytes:

@@ -8,19 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.data.limits import image_limits
-from pipeline.errors import Busy, DarkroomError, SourceError, of_the_disk
+from pipeline.errors import Busy, SourceError, of_the_disk
 from pipeline.export.artefact import open_artefact
 from pipeline.holding import held
 from pipeline.inference import drift, expected_accuracy
 from pipeline.inference.answering import Model
 from pipeline.inference.archive import archive
-from pipeline.inference.batch import Batch, Watch, classify_folder, sweep
+from pipeline.inference.batch import Batch, classify_folder, sweep
 from pipeline.inference.inbox import READY, find_new
+from pipeline.inference.monitoring import Watch
 from pipeline.inference.predictions import read_known
 from pipeline.inference.reference import read_reference
 from pipeline.params import Params
 from pipeline.tracking import registry
-from pipeline.tracking.batches import publish_batches
+from pipeline.tracking.batches import show_batches
 from pipeline.tracking.loading import fetch_sealed
 from pipeline.tracking.store import connect, reaching
 from pipeline.workspace import Home
@@ -76,11 +77,7 @@ def run(
         batches, waiting = _classify_new(home, params, folder, model, watch, by, say)
         if params.inference.after == "archive":
             _archive(home, folder, model, by, say)
-    try:
-        with reaching(home, os.environ):
-            publish_batches(client, home, model.name)
-    except DarkroomError as error:
-        say(f"not shown in MLflow: {error.what}; the next darkroom classify shows it")
+    show_batches(home, model.name, say)
     if not batches and not waiting:
         say(f"nothing new in {folder}")
     _refuse_too_many_refused(batches, params.inference.max_refused)

@@ -1,27 +1,62 @@
 """What a run of inference came to, at a glance: Markdown for whoever shows it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.evaluation.markdown import code, table, text
 from pipeline.inference import drift
 from pipeline.inference.batch import Batch
 
-_HEAD = ("batch", "images", "refused", "drift", "expected accuracy")
+_HEAD = (
+    "batch",
+    "images",
+    "refused",
+    "answers",
+    "confidence, 0 to 1",
+    "images/s, latency",
+    "drift",
+    "expected accuracy",
+)
+_MOST = 4
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 def glance(model_name: str, version: int | None, batches: Sequence[Batch]) -> str:
-    """Return a line for each batch: how many images, how many refused, what it says of itself."""
+    """Return a line for each batch: what came, what was answered how surely and how fast, and what
+    it says of itself."""
     told = f"{code(model_name)} version {version}, {len(batches)} new batches\n\n"
     return told + "\n".join(table(_HEAD, _rows(batches))) + "\n"
 
 
 def _rows(batches: Sequence[Batch]) -> Iterator[tuple[str, ...]]:
     for batch in batches:
-        expected = batch.monitoring.expected
+        summary, expected = batch.summary, batch.monitoring.expected
+        mean = summary.confidence.get("mean")
         yield (
             code(batch.folder.name.removeprefix("batch=")),
             str(batch.images),
-            str(batch.refused),
+            str(batch.refused) + (f" ({_counts(summary.refused)})" if batch.refused else ""),
+            _counts(summary.classes),
+            "" if mean is None else f"{mean:.3f} {_bars(summary.histogram)}",
+            _pace(batch.timing.figures),
             text(drift.describe(batch.monitoring.drift), 200),
             f"{expected.accuracy:.3f}" if expected else "",
         )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """The commonest first."""
+    shown = [f"{count} {text(name, 20)}" for name, count in list(counts.items())[:_MOST]]
+    rest = sum(list(counts.values())[_MOST:])
+    return ", ".join([*shown, *([f"{rest} others"] if rest else [])])
+
+
+def _bars(histogram: Sequence[int]) -> str:
+    """Two bins to a bar."""
+    counts = [sum(histogram[place : place + 2]) for place in range(0, len(histogram), 2)]
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // max(counts))] for count in counts)
+
+
+def _pace(figures: Mapping[str, float]) -> str:
+    if not figures:
+        return ""
+    return f"{figures['images_per_second']:.3g}, {figures['latency_p50_ms']:.3g} ms"

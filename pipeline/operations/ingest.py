@@ -139,7 +139,7 @@ def _ingest(
             records_of(known), place, to_table(_watched(taken, len(new), watch), RECORDS), is_new
         )
         known = join(found, records)
-        catalogue, refusals = resolve(give_way(known, len(of_source)))
+        catalogue, refusals = resolve(give_way(known, len(of_source), supplement))
         refuse_poor(source, catalogue, refusals, before, params)
         move_in(staging, workspace.images)
     finally:

@@ -7,16 +7,19 @@ accident in one place an accident in both: only hashing everything again can tel
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.catalogue import Catalogue, CatalogueRow, read_catalogue
+from pipeline.data.folders import Entry
 from pipeline.data.reading import opened_folder, read_beneath
+from pipeline.data.reviewed import read_reviewed
 from pipeline.data.sources import open_source
 from pipeline.data.store import held
+from pipeline.data.supplement import Supplement
 from pipeline.errors import CommandError, DarkroomError, DatasetError, UnreadableImage
 from pipeline.graph import dataset_version, listing_of
 from pipeline.operations.dvc import dvc, has_remote
@@ -82,7 +85,7 @@ def run(
     watch: Watch = lambda done, of: None,
 ) -> Verified:
     """Hash the whole dataset, in the workspace and in DVC's cache; mend what is damaged from the
-    other one of the two, from the source, or from a DVC remote.
+    other one of the two, from the source or data/reviewed, or from a DVC remote.
 
     What is damaged is set aside, so that nothing trains on it. Raises DatasetError naming what
     could not be had back, Busy where an ingest is at work.
@@ -192,7 +195,7 @@ def _mend(
     lost = {file for file, faults in damaged.items() if len(faults) == 2}
     told = "there is no remote"
     if lost:
-        _from_source(workspace, {file.sha256: file for file in lost if file.sha256}, aside, home)
+        _from_sources(workspace, {file.sha256: file for file in lost if file.sha256}, aside, home)
         lost = {file for file in lost if len(file.faults()) == 2}
     if lost:
         for file in lost:
@@ -210,7 +213,7 @@ def _mend(
     if lost:
         names = sorted(f"{f.name}{_shown(paths.get(f.sha256 or ''))}" for f in lost)
         raise DatasetError(
-            f"{len(lost)} files of the dataset are damaged, and the source does not have them",
+            f"{len(lost)} files of the dataset are damaged, and no source has them",
             *names[:2],
             told,
             mend="dvc pull where another remote has them; darkroom ingest goes on without them",
@@ -233,10 +236,10 @@ def _shown(row: CatalogueRow | None) -> str:
     return "" if row is None else f" ({row.path})"
 
 
-def _from_source(
+def _from_sources(
     workspace: Workspace, wanted: dict[str, DatasetFile], aside: Path, home: Home
 ) -> None:
-    """Put what the source still has into the workspace's place."""
+    """Put what the source or data/reviewed still has into the workspace's place."""
     catalogue = _catalogue(workspace)
     by_path = {
         path: wanted[row.sha256]
@@ -244,17 +247,22 @@ def _from_source(
         if row.sha256 in wanted
         for path in (row.path, *row.copies)
     }
-    if not by_path:
-        return
-    with suppress(DarkroomError, OSError):  # the source may be gone
-        source = open_source(catalogue.source, home)
-        with opened_folder(source.root) as folder:
-            for entry in source.entries():
+
+    def take(root: Path, entries: Iterable[Entry]) -> None:
+        with opened_folder(root) as folder:
+            for entry in entries:
                 file = by_path.get(entry.path)
                 if file is not None and entry.stat is not None:
                     with suppress(UnreadableImage):
                         data, _ = read_beneath(folder, entry.relative, entry.stat.st_size)
                         _put(file, data, workspace.staging, aside)
+
+    with suppress(DarkroomError, OSError):  # the source may be gone
+        source = open_source(catalogue.source, home)
+        take(source.root, source.entries())
+    with suppress(DarkroomError, OSError):
+        reviewed = Supplement(home.reviewed, tuple(read_reviewed(home.reviewed)))
+        take(reviewed.root, reviewed.entries(()))
 
 
 def _put(file: DatasetFile, data: bytes, staging: Path, aside: Path) -> None:

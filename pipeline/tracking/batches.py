@@ -1,36 +1,79 @@
-"""One MLflow run for each published batch of predictions, made from its files."""
+"""One MLflow run for each published batch of predictions, and the series over all of them: made
+from files alone, at any later time, once."""
 
-import re
-from collections import Counter
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock
-from mlflow.entities import Param
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelInput,
+    Metric,
+    Param,
+    Run,
+    ViewType,
+)
 
-from pipeline.inference.monitoring import MONITORING, PICTURE, read_monitoring
+from pipeline.errors import DarkroomError
+from pipeline.inference.beside import FILES
+from pipeline.inference.live_accuracy import read_audit
+from pipeline.inference.monitoring import read_monitoring
 from pipeline.inference.predictions import batch_folders, read_batch
-from pipeline.tracking.publish import log_metrics
-from pipeline.tracking.store import Store, experiment_id
+from pipeline.inference.summary import summarise
+from pipeline.inference.timing import read_timing
+from pipeline.tracking.publish import log_missing, log_points
+from pipeline.tracking.registry import stored_model, tell_version
+from pipeline.tracking.series import BATCH, STEP, Series, metric_name, open_series
+from pipeline.tracking.store import Store, connect, experiment_id, reaching, user
 from pipeline.workspace import Home
 
-_BATCH = "darkroom.batch"
 _ROWS_SHOWN = 10_000
 _LOCK_SECONDS = 20
+_COLUMNS = ["path", "label", "confidence", "abstain_reason", "reason", "detail", "sha256"]
+_DIGEST = 32
+"""Digits of a dataset's hash; MLflow takes 36 characters."""
+
+
+def show_batches(home: Home, model_name: str, say: Callable[[str], None]) -> None:
+    """Publish what MLflow lacks, where it answers: nobody's outcome depends on it."""
+    try:
+        client = connect(home, os.environ)
+        with reaching(home, os.environ):
+            publish_batches(client, home, model_name)
+    except DarkroomError as error:
+        say(f"not shown in MLflow: {error.what}; the next darkroom classify shows it")
 
 
 def publish_batches(client: Store, home: Home, model_name: str) -> int:
-    """Give every batch of *model_name* that has no run one; return how many there were."""
+    """Give every batch of *model_name* that has no run one, and each its place in the series; add
+    what was reviewed since. Return how many runs were made."""
     experiment = experiment_id(client, home, f"{model_name}-inference")
     with FileLock(home.private / "publish-batches.lock", timeout=_LOCK_SECONDS):
-        shown, cut_off = _runs(client, experiment)
-        for run_id in cut_off:
-            client.delete_run(run_id)
-        folders = batch_folders(home.predictions, model_name)
-        missing = [folder for folder in folders if _identity(folder) not in shown]
-        for folder in missing:
-            _publish(client, experiment, folder)
+        folders = {_identity(f): f for f in batch_folders(home.predictions, model_name)}
+        runs = _runs(client, experiment)
+        shown: dict[str, Run] = {}
+        for run in (run for run in runs if BATCH in run.data.tags and _is_active(run)):
+            if run.info.status == "FINISHED":
+                shown[run.data.tags[BATCH]] = run
+            else:  # cut off
+                client.delete_run(run.info.run_id)
+        missing = {batch: _end(folder) for batch, folder in folders.items() if batch not in shown}
+        if not folders and not shown:
+            return 0
+        series = open_series(client, experiment, model_name, runs)
+        series.catch_up(shown)
+        for batch in sorted(missing, key=lambda batch: (missing[batch], batch)):
+            shown[batch] = _publish(client, experiment, series, folders[batch], missing[batch])
+        for batch, folder in folders.items():
+            _show_live_accuracy(client, series, shown[batch], folder)
     return len(missing)
 
 
@@ -38,59 +81,111 @@ def _identity(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
 
-def _runs(client: Store, experiment: str) -> tuple[set[str], list[str]]:
-    """Return the batches with a finished run, and the runs that were cut off."""
-    shown: set[str] = set()
-    cut_off: list[str] = []
+def _runs(client: Store, experiment: str) -> list[Run]:
+    """Return all runs, the oldest first; deleted ones too, for they know a batch's step."""
+    found: list[Run] = []
     token: str | None = None
     while True:
-        page = client.search_runs([experiment], max_results=1000, page_token=token)
-        for run in page:
-            if run.info.status == "FINISHED":
-                shown.add(run.data.tags.get(_BATCH, ""))
-            elif _BATCH in run.data.tags:
-                cut_off.append(run.info.run_id)
+        page = client.search_runs(
+            [experiment],
+            run_view_type=ViewType.ALL,
+            max_results=1000,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        found += page
         token = page.token
         if not token:
-            return shown, cut_off
+            return found
 
 
-def _publish(client: Store, experiment: str, folder: Path) -> None:
-    rows = read_batch(folder)
-    first = rows.slice(0, 1).to_pylist()[0]
+def _is_active(run: Run) -> bool:
+    return bool(run.info.lifecycle_stage == "active")
+
+
+def _end(folder: Path) -> int:
+    """When a batch was published, in milliseconds since 1970; an older Darkroom's, about when."""
+    timing = read_timing(folder)
+    return _milliseconds(timing.published_at if timing else _begin(read_batch(folder)))
+
+
+def _begin(rows: pa.Table) -> datetime:
+    """When the run began that completed the batch."""
+    return datetime.fromisoformat(pc.max(rows["predicted_at"]).as_py())
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def _publish(client: Store, experiment: str, series: Series, folder: Path, end: int) -> Run:
+    rows, batch = read_batch(folder), _identity(folder)
     name = folder.name.removeprefix("batch=")
-    run = client.create_run(experiment, run_name=name, tags={_BATCH: _identity(folder)})
+    is_new = batch not in series.steps
+    tags = {
+        BATCH: batch,
+        STEP: str(series.step_of(batch)),
+        "mlflow.user": user(),
+        "mlflow.source.name": "darkroom classify",
+        "mlflow.source.type": "LOCAL",
+    }
+    begin = min(_milliseconds(_begin(rows)), end)
+    run: Run = client.create_run(experiment, run_name=name, start_time=begin, tags=tags)
     run_id = run.info.run_id
+    first = rows.slice(0, 1).to_pylist()[0]
     identity = ("model_name", "model_version", "serving_digest", "variant")
     client.log_batch(run_id, params=[Param(key, str(first[key])) for key in identity])
-    said = read_monitoring(folder).get("figures", {})
-    figures = _figures(rows) | {_metric_name(name): value for name, value in said.items()}
-    log_metrics(client, run_id, tuple((key, 0, value) for key, value in figures.items()))
-    for name in (MONITORING, PICTURE):
-        if (folder / name).exists():
-            client.log_artifact(run_id, str(folder / name), "monitoring")
-    table = rows.slice(0, _ROWS_SHOWN).select(
-        ["path", "label", "confidence", "reason", "detail", "sha256"]
-    )
+    summary, timing = summarise(rows), read_timing(folder)
+    figures = summary.figures() | (timing.figures if timing else {})
+    figures |= read_monitoring(folder).get("figures", {})
+    classes = {f"class.{label}": float(count) for label, count in summary.classes.items()}
+    log_points(client, run_id, _points(classes | figures, end))
+    client.log_inputs(run_id, [_dataset(rows, name)])
+    if model := stored_model(client, first["model_name"], first["model_version"]):
+        client.log_inputs(run_id, models=[LoggedModelInput(model.model_id)])
+        tell_version(client, model, first["model_name"], first["model_version"])
+        series.link(model, batch, end)
+    for file in FILES:
+        if (folder / file).exists():
+            client.log_artifact(run_id, str(folder / file), "monitoring")
+    table = rows.slice(0, _ROWS_SHOWN).select(_COLUMNS)
     client.log_table(run_id, data=table.to_pydict(), artifact_file="predictions.json")
     for part in sorted(folder.glob("part-*.parquet")):
         client.log_artifact(run_id, str(part), "rows")
-    client.set_terminated(run_id, "FINISHED")
+    version = float(first["model_version"])
+    series.add(batch, figures | {"model_version": version}, end, is_new=is_new)
+    client.set_terminated(run_id, "FINISHED", end_time=end)
+    return run
 
 
-def _figures(rows: pa.Table) -> dict[str, float]:
-    """Counts, the class distribution, refusals by reason, the mean confidence."""
-    predicted = rows.filter(pc.is_valid(rows["label"]))
-    labels = Counter(_metric_name(label) for label in predicted["label"].to_pylist())
-    reasons = Counter(reason for reason in rows["reason"].to_pylist() if reason)
-    figures = {"images": float(len(rows)), "refused": float(len(rows) - len(predicted))}
-    figures |= {f"class.{label}": float(count) for label, count in labels.items()}
-    figures |= {f"refused.{reason}": float(count) for reason, count in reasons.items()}
-    if len(predicted):
-        figures["mean_confidence"] = float(pc.mean(predicted["confidence"]).as_py())
-    return figures
+def _points(figures: Mapping[str, float], at: int) -> list[Metric]:
+    """Two names that differ in signs which MLflow does not take are one, and count together."""
+    by_name: dict[str, float] = {}
+    for name, value in figures.items():
+        taken = metric_name(name)
+        by_name[taken] = by_name.get(taken, 0.0) + value
+    return [Metric(name, value, at, 0) for name, value in by_name.items()]
 
 
-def _metric_name(label: str) -> str:
-    """MLflow's metrics have no signs in their names."""
-    return re.sub(r"[^\w.\- ]", "_", label)
+def _dataset(rows: pa.Table, name: str) -> DatasetInput:
+    """Named by what its images are: the same images again, by another version, are the same."""
+    contents = sorted(pc.drop_null(rows["sha256"]).to_pylist())
+    digest = hashlib.sha256("".join(contents).encode()).hexdigest()[:_DIGEST]
+    folder = rows["path"][0].as_py().rpartition("/")[0]
+    dataset = Dataset(
+        name=name.rpartition("-")[0],
+        digest=digest,
+        source_type="local",
+        source=json.dumps({"uri": folder}),
+        profile=json.dumps({"images": len(rows), "read": len(contents)}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "inference")])
+
+
+def _show_live_accuracy(client: Store, series: Series, run: Run, folder: Path) -> None:
+    audit = read_audit(folder)
+    figures = audit.live.figures() if audit else {}
+    if audit and any(run.data.metrics.get(name) != value for name, value in figures.items()):
+        at = _milliseconds(audit.changed_at)
+        series.amend(_identity(folder), figures, at)
+        log_missing(client, run.info.run_id, _points(figures, at))

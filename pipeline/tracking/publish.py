@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -101,16 +101,22 @@ def complete(client: Store, run: Run, record: RunRecord) -> None:
 
 
 def log_metrics(client: Store, run_id: str, metrics: tuple[tuple[str, int, float], ...]) -> None:
-    """Log the (key, step, value) that the run does not hold: MLflow would keep a metric twice."""
-    held = _held(client, run_id, {key for key, _, _ in metrics})
+    """Log the (key, step, value) that the run does not hold, as of now."""
     now = int(time.time() * 1000)
-    missing = [
-        Metric(key, value, now, step)
-        for key, step, value in metrics
-        if held.get((key, step)) != value
-    ]
-    for start in range(0, len(missing), 1000):
-        client.log_batch(run_id, metrics=missing[start : start + 1000])
+    log_missing(client, run_id, [Metric(key, value, now, step) for key, step, value in metrics])
+
+
+def log_missing(client: Store, run_id: str, points: Sequence[Metric]) -> None:
+    """Log the *points* that the run does not hold: MLflow would keep a metric twice."""
+    held = _held(client, run_id, {point.key for point in points})
+    missing = [point for point in points if held.get((point.key, point.step)) != point.value]
+    log_points(client, run_id, missing)
+
+
+def log_points(client: Store, run_id: str, points: Sequence[Metric]) -> None:
+    """Log any number of *points*; MLflow takes a thousand at once."""
+    for start in range(0, len(points), 1000):
+        client.log_batch(run_id, metrics=points[start : start + 1000])
 
 
 def _held(client: Store, run_id: str, keys: set[str]) -> dict[tuple[str, int], float]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflow.entities import LoggedModelOutput, Metric
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -21,6 +21,8 @@ from pipeline.tracking.store import Store
 
 _NEEDED = {"training/model.safetensors", "training/card.json"}
 CHAMPION, CHALLENGER = "champion", "challenger"
+_VERSIONS = "mlflow.modelVersions"
+"""MLflow's own tag of a stored model."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,16 @@ def create_version(
         description=description,
         model_id=model_id,
     )
+    tell_version(client, client.get_logged_model(model_id), name, int(created.version))
     return _version(created)
+
+
+def tell_version(client: Store, model: LoggedModel, name: str, number: int) -> None:
+    """Let a stored model say which version it is: by that, MLflow's pages of the model, and of
+    runs that it went into, link to the version."""
+    if _VERSIONS not in model.tags:
+        said = json.dumps([{"name": name, "version": str(number)}])
+        client.set_logged_model_tags(model.model_id, {_VERSIONS: said})
 
 
 def show_figures(client: Store, version: Version, figures: Mapping[str, float]) -> None:
@@ -221,6 +232,17 @@ def show_figures(client: Store, version: Version, figures: Mapping[str, float]) 
         if key not in held
     ]
     client.log_batch(found.run_id, metrics=missing)
+
+
+def stored_model(client: Store, name: str, number: int) -> LoggedModel | None:
+    """Return what MLflow stores of a version; None where it was deleted, or never had a model."""
+    try:
+        model_id = _model_id(client.get_model_version(name, str(number)))
+        return client.get_logged_model(model_id) if model_id else None
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
+            return None
+        raise
 
 
 def _model_id(version: ModelVersion) -> str | None:

@@ -12,6 +12,7 @@ import reviews
 from pipeline.data import reviewed as store
 from pipeline.data.reviewed import PROVENANCE, read_reviewed
 from pipeline.errors import DarkroomError, ReviewError
+from pipeline.inference.live_accuracy import read_audit
 from pipeline.inference.review import Counts
 from pipeline.operations import apply_review
 from pipeline.operations.apply_review import Applied
@@ -63,11 +64,12 @@ def test_decided_images_are_copied_by_class_and_their_origin_is_kept(home, apply
 def test_applied_twice_the_second_changes_nothing(home, apply):
     decisions = made(home, LABELS, 4)
     first = apply(decisions)
-    before = tree(home.reviewed)
+    before, predictions = tree(home.reviewed), tree(home.predictions)
     second = apply(decisions)
     assert (first.copied, second.copied) == (12, 0)
     assert second.live == first.live
     assert tree(home.reviewed) == before
+    assert tree(home.predictions) == predictions
 
 
 def test_the_audit_measures_and_the_others_do_not(home, apply):
@@ -77,6 +79,15 @@ def test_the_audit_measures_and_the_others_do_not(home, apply):
     labels = {n: LABELS[n] if f"data/inbox/digits/{n}" in drawn else wrong[n] for n in LABELS}
     live = apply(reviews.decisions_on(batch, labels, 5)).live
     assert (live.right, live.judged, live.drawn) == (5, 5, 5)
+
+
+def test_what_several_files_say_of_the_audit_adds_up(home, apply):
+    drawn = [i for i in made(home, LABELS, 4)["items"] if i["because"] == "audit"]
+    names = [Path(item["path"]).name for item in drawn]
+    apply(made(home, {names[0]: LABELS[names[0]]}, 4))
+    live = apply(made(home, {names[1]: "owl", names[2]: None}, 4)).live
+    assert (live.right, live.judged, live.drawn) == (1, 2, 4)
+    assert read_audit(reviews.batch_of(home).folder).live == live
 
 
 def test_a_later_decision_takes_the_place_of_an_earlier_one_in_any_order_of_files(home, apply):
@@ -233,6 +244,7 @@ def test_a_file_that_does_not_fit_is_a_named_error_and_nothing_of_it_is_taken(
     assert len(str(caught.value).splitlines()) <= 5
     assert str(caught.value).replace("\n", "").isprintable()
     assert not home.reviewed.exists()
+    assert read_audit(reviews.batch_of(home).folder) is None
 
 
 @pytest.mark.parametrize(

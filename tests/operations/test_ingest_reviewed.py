@@ -201,6 +201,16 @@ def test_a_copy_that_was_removed_by_hand_is_named(project):
     assert project.reviewed() == {}
 
 
+def test_a_copy_that_is_not_what_was_decided_on_is_named(project):
+    """Damaged, or drawn over: the label is of another picture."""
+    project.review({"a.png": "dark", "b.png": "dark"})
+    sha256 = hashlib.sha256(png(3)).hexdigest()
+    (project.home.reviewed / f"dark/{sha256[:16]}.png").write_bytes(png(129))
+    project.ingest()
+    assert set(project.reviewed()) == {"b.png"}
+    assert project.refused()["changed"] == "its content is not what was decided on"
+
+
 def test_a_file_that_no_decision_names_is_not_taken(project):
     project.review({"a.png": "dark"})
     (project.home.reviewed / "dark/mine.png").write_bytes(png(1))

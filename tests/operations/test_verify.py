@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 from worlds import World, make_world, write_digits
 
+from pipeline.data.reviewed import Reviewed, place_of, put, write_reviewed
 from pipeline.errors import Busy, DatasetError
 from pipeline.graph import dataset_version
 from pipeline.operations import ingest, verify
@@ -141,6 +142,40 @@ def test_what_nobody_has_any_more_is_an_error_and_is_not_trained_on(world):
     assert not image.exists()
     world.run("darkroom", "split", ok=False)
     assert not world.workspace.splits.exists()
+
+
+def reviewed(world: World) -> tuple[Path, Path]:
+    """Let one image have come from a review; return where it lies there, and in the dataset."""
+    write_digits(world.root / "new", range(200, 240))
+    data = next((world.root / "new/1").iterdir()).read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    place, folder = place_of("1", sha256, ".png"), world.home.reviewed
+    put(folder, place, data)
+    about = ("0", "audit", "inbox-0123", "source", "1", "2026-01-02T00:00:00+00:00", "inbox/1.png")
+    write_reviewed(folder, [Reviewed(place, "1", sha256, *about)])
+    ingest.run(world.workspace, world.home, load_params(world.workspace.params), print)
+    (image,) = world.workspace.images.glob(f"*/{sha256}.png")
+    return folder / place, image
+
+
+def test_a_reviewed_image_is_had_back_from_data_reviewed(world):
+    """The source, which is gone, never had it."""
+    origin, image = reviewed(world)
+    content = image.read_bytes()
+    shutil.rmtree(world.root / "source")
+    damage(image)
+    done, told = checked(world)
+    assert done.mended == (str(image.relative_to(world.workspace.dataset)),)
+    assert f"({origin.relative_to(world.root)})" in told[0]
+    assert image.read_bytes() == cached_of(world, image).read_bytes() == content
+
+
+def test_what_lies_in_data_reviewed_now_is_not_taken_for_what_was_reviewed(world):
+    origin, image = reviewed(world)
+    damage(image)
+    shutil.copyfile(image, origin)
+    with pytest.raises(DatasetError, match="no source has them"):
+        checked(world)
 
 
 def test_another_picture_under_the_old_name_is_not_taken_for_it(world):

@@ -1,5 +1,7 @@
 """Versions and aliases in a real registry: what is registered, and who serves."""
 
+import json
+
 import mlflow
 import pytest
 from brightness import png, seal_brightness
@@ -32,6 +34,7 @@ def test_a_registered_version_keeps_its_tags_and_figures(client, home, name):
     assert client.get_run(held.run_id).data.metrics == {"test.accuracy": 0.75}
     model = client.get_logged_model(held.source.removeprefix("models:/"))
     assert {each.key: each.value for each in model.metrics} == {"test.accuracy": 0.75}
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": name, "version": "1"}]
     assert registry.aliases(client, name) == {}, "no alias points to it before it is settled"
 
 
