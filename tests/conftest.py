@@ -1,11 +1,15 @@
 """The fixtures: small projects to break, and one finished demo to look at."""
 
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
+from desks import make_desk
 from filelock import FileLock
 from playwright.sync_api import sync_playwright
 from worlds import ROOT, World, make_world, write_digits
@@ -113,6 +117,23 @@ def rival(demo: World, shared: Path) -> World:
         (folder / ".prefect-test/register-output.txt").write_text(done.stdout)
 
     return World(_once(shared, "rival", make))
+
+
+@pytest.fixture(scope="session")
+def desk(shared: Path) -> World:
+    """A project with a champion that took no training; do not change it: fork it."""
+    return World(_once(shared, "desk", make_desk))
+
+
+@pytest.fixture(scope="session")
+def processes() -> Any:
+    """Children that have imported everything already, and nothing of this process."""
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(["killed_registers", "killed_classifies"])
+    with pytest.MonkeyPatch.context() as patch:  # its server is not told where to import from
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), str(ROOT)]))
+        forkserver.ensure_running()
+    return made
 
 
 @pytest.fixture(scope="module")
