@@ -129,7 +129,7 @@ def desk(shared: Path) -> World:
 def processes() -> Any:
     """Children that have imported everything already, and nothing of this process."""
     made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["killed_registers", "killed_classifies"])
+    made.set_forkserver_preload(["killed_registers", "classifies"])
     with pytest.MonkeyPatch.context() as patch:  # its server is not told where to import from
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), str(ROOT)]))
         forkserver.ensure_running()

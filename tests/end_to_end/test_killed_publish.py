@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from classifies import Moment, run
 from desks import NAME, all_is_shown_once, lost_or_repeated, put, shown, store_of
-from killed_classifies import Moment, run
 from worlds import World
 
 pytestmark = pytest.mark.timeout(1500)

@@ -1,5 +1,5 @@
-"""Runs of `classify` that are killed while they tell MLflow: what runs in a child, in a module
-that a child can import."""
+"""Runs of `classify` that are killed while they tell MLflow, or that race each other: what runs in
+a child, in a module that a child can import."""
 
 import os
 import signal
@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from pipeline.errors import DarkroomError
 from pipeline.operations import classify
 from pipeline.params import load_params
 from pipeline.workspace import Home
@@ -97,3 +98,19 @@ def _disk_and_database(root: Path, reach: Callable[[str], None]) -> Iterator[Non
         over = True
         event.remove(Engine, "before_cursor_execute", statement)
         event.remove(Engine, "commit", commit)
+
+
+def at_once(root: Path, barrier: Any, report: Any) -> None:
+    """Classify as all who wait at *barrier* begin; tell *report*, a queue, the error's first line,
+    or nothing where all went well."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    params = load_params(root / "params.yaml")
+    barrier.wait(60)
+    try:
+        classify.run(Home(root), params, None, lambda line: None)
+        report.put("")
+    except DarkroomError as error:
+        report.put(error.what)
+    except BaseException as error:
+        report.put(f"a bug: {error!r}")
+        raise
