@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from pipeline.cli.__main__ import main
 from pipeline.errors import DarkroomError
 from pipeline.operations import classify
 from pipeline.params import load_params
@@ -114,3 +115,16 @@ def at_once(root: Path, barrier: Any, report: Any) -> None:
     except BaseException as error:
         report.put(f"a bug: {error!r}")
         raise
+
+
+def verb(root: Path, output: Path, arguments: tuple[str, ...]) -> None:
+    """Be `darkroom` with these *arguments* in the project in *root*; what it prints is in
+    *output*."""
+    os.chdir(root)
+    os.environ |= {"PWD": str(root)}
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.argv = ["darkroom", *arguments]
+    main()

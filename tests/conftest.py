@@ -3,13 +3,13 @@
 import multiprocessing
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import pytest
-from desks import make_desk
 from filelock import FileLock
 from playwright.sync_api import sync_playwright
 from worlds import ROOT, World, make_world, write_digits
@@ -122,6 +122,8 @@ def rival(demo: World, shared: Path) -> World:
 @pytest.fixture(scope="session")
 def desk(shared: Path) -> World:
     """A project with a champion that took no training; do not change it: fork it."""
+    from desks import make_desk  # it takes seconds to import MLflow
+
     return World(_once(shared, "desk", make_desk))
 
 
@@ -134,6 +136,21 @@ def processes() -> Any:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), str(ROOT)]))
         forkserver.ensure_running()
     return made
+
+
+@pytest.fixture
+def darkroom(processes: Any, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Be `darkroom` with some arguments in a project, in such a child."""
+    from classifies import verb
+
+    def run(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+        output = tmp_path / "output"
+        child = processes.Process(target=verb, args=(world.root, output, arguments))
+        child.start()
+        child.join()
+        return subprocess.CompletedProcess(arguments, child.exitcode, output.read_text(), "")
+
+    return run
 
 
 @pytest.fixture(scope="module")

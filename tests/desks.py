@@ -32,11 +32,12 @@ def make_desk(root: Path, **card: Any) -> World:
 
 
 def put(desk: World, folder: str, images: int) -> None:
-    """Lay *images* down in *folder* of the inbox, each the only one of its bytes there."""
+    """Lay *images* down in *folder* of the inbox, each the only one of its bytes."""
     place = desk.home.inbox(NAME) / folder
     place.mkdir(parents=True, exist_ok=True)
     for number in range(images):
-        (place / f"{number:03d}.png").write_bytes(png(number % 256))
+        end = f"{folder}/{number}".encode()  # which no decoder minds
+        (place / f"{number:03d}.png").write_bytes(png(number % 256) + end)
 
 
 def rows(desk: World) -> list[dict[str, Any]]:
