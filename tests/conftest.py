@@ -1,9 +1,13 @@
 """The fixtures: small projects to break, and one finished demo to look at."""
 
+import multiprocessing
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -113,6 +117,40 @@ def rival(demo: World, shared: Path) -> World:
         (folder / ".prefect-test/register-output.txt").write_text(done.stdout)
 
     return World(_once(shared, "rival", make))
+
+
+@pytest.fixture(scope="session")
+def desk(shared: Path) -> World:
+    """A project with a champion that took no training; do not change it: fork it."""
+    from desks import make_desk  # it takes seconds to import MLflow
+
+    return World(_once(shared, "desk", make_desk))
+
+
+@pytest.fixture(scope="session")
+def processes() -> Any:
+    """Children that have imported everything already, and nothing of this process."""
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(["killed_registers", "classifies"])
+    with pytest.MonkeyPatch.context() as patch:  # its server is not told where to import from
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), str(ROOT)]))
+        forkserver.ensure_running()
+    return made
+
+
+@pytest.fixture
+def darkroom(processes: Any, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Be `darkroom` with some arguments in a project, in such a child."""
+    from classifies import verb
+
+    def run(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+        output = tmp_path / "output"
+        child = processes.Process(target=verb, args=(world.root, output, arguments))
+        child.start()
+        child.join()
+        return subprocess.CompletedProcess(arguments, child.exitcode, output.read_text(), "")
+
+    return run
 
 
 @pytest.fixture(scope="module")

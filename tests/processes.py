@@ -1,6 +1,7 @@
-"""Trainings as child processes: started, watched, found again, ended."""
+"""Child processes: started, watched, found again, ended."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +25,12 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def trainers(world: World) -> list[int]:

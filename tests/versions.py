@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from brightness import CARD, graph, png, seal_brightness
@@ -18,11 +19,14 @@ OLDER = Path(__file__).parent / "older"
 """Classifier and engine as they were at 5b72e48, before there were thresholds and variants."""
 
 
-def register_brightness(client: Store, home: Home, name: str, *, older: bool = False) -> Version:
-    """Register a version of *name*; an *older* one has the code and the tags of its time."""
+def register_brightness(
+    client: Store, home: Home, name: str, *, older: bool = False, **card: Any
+) -> Version:
+    """Register a version of *name*, its card changed by *card*; an *older* one has the code and
+    the tags of its time."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "serving"
-        digest = seal_older(folder) if older else seal_brightness(folder)
+        digest = seal_older(folder) if older else seal_brightness(folder, **card)
         experiment = experiment_id(client, home, name)
         run_id = client.create_run(experiment).info.run_id
         uploaded = registry.upload(client, experiment, run_id, name, folder, png(200))

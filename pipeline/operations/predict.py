@@ -1,5 +1,6 @@
 """Any files → rows, by a sealed model in a folder or a registered version; no flow, no batch."""
 
+import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,8 +38,10 @@ def _open_folder(home: Home, params: Params, folder: Path) -> Model:
 def _open_registered(home: Home, params: Params, version: str) -> Model:
     from pipeline.operations.serve import find  # it takes seconds to import MLflow
     from pipeline.tracking.loading import open_version
+    from pipeline.tracking.store import reaching
 
     found = find(home, params, version)
     memory = home.private / "serving"
-    classifier = open_version(home, found, **params.serving.model_dump(), memory=memory)
+    with reaching(home, os.environ):
+        classifier = open_version(home, found, **params.serving.model_dump(), memory=memory)
     return Model(found.name, found.number, found.serving_digest, classifier)

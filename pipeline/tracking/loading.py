@@ -9,11 +9,11 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 from pipeline.errors import ArtefactError, RegistryError
@@ -27,6 +27,8 @@ from pipeline.workspace import Home, fresh
 _LOADER = "mlflow.pyfunc.loaders.code_model"
 _CLIENTS_OWN = "registered_model_meta"
 """What MLflow's client adds to what it downloads."""
+_FETCH_SECONDS = 600
+"""How long a run waits for another that fetches the same model."""
 _MEND = "register it again (darkroom register), or put that file of the artefact back"
 
 
@@ -101,30 +103,29 @@ def _fetch_serving(home: Home, version: Version) -> Path:
 
 
 def _fetch(uri: str, folder: Path, check: Callable[[Path], None]) -> Path:
-    """Return *folder*, where it passes *check*; else what the registry holds, moved there."""
-    try:
-        check(folder)
-    except ArtefactError:
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        return folder
+    """Return *folder*, where it passes *check*; else what the registry holds, moved there.
+
+    One process at a time: another's check would find a folder that is being taken away.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        place = Path(scratch) / "model"
-        place.mkdir()
-        got = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(place)))
-        (got / _CLIENTS_OWN).unlink(missing_ok=True)
-        check(got)
-        _move(got, folder)
+    with FileLock(folder.with_name(f"{folder.name}.lock"), timeout=_FETCH_SECONDS):
+        try:
+            check(folder)
+        except ArtefactError:
+            shutil.rmtree(folder, ignore_errors=True)
+            _download(uri, folder, check)
     return folder
 
 
-def _move(got: Path, folder: Path) -> None:
+def _download(uri: str, folder: Path, check: Callable[[Path], None]) -> None:
+    scratch = fresh(folder.with_name(f"{folder.name}.part"))  # a killed run may have left one
     try:
+        got = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(scratch)))
+        (got / _CLIENTS_OWN).unlink(missing_ok=True)
+        check(got)
         got.rename(folder)
-    except OSError:  # somebody else has just brought the same one
-        if not folder.is_dir():
-            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _check_whole(folder: Path, version: Version) -> None:

@@ -22,6 +22,7 @@ from pipeline.errors import (
     Busy,
     DarkroomError,
     ProjectError,
+    StorageError,
     StoreRefused,
     StoreUnreachable,
     of_the_disk,
@@ -37,6 +38,8 @@ _PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 """Codes of MLflow's client for a server that is gone or at a loss; all others are refusals."""
 FAULTS = (MlflowException, RequestException, SQLAlchemyError, OSError, ImportError)
 """What MLflow's client raises when its store fails it (or its database has no driver here)."""
+_FULL = ("database or disk is full", "attempt to write a readonly database")
+"""What SQLite says of its file's disk."""
 _CLIENT = ("mlflow.tracking", "mlflow.store", "mlflow.utils.rest_utils")
 """The modules of MLflow that a call to a store goes through."""
 
@@ -57,6 +60,8 @@ def connect(home: Home, environ: Mapping[str, str], *, brief: bool = False) -> S
     uri = tracking_uri(home, environ)
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    # Prints the traceback of what it raises, which `reaching` gives its name
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     with _named(uri):
         if urlsplit(uri).scheme in ("http", "https"):
             _probe(uri)
@@ -152,6 +157,12 @@ def _error(uri: str, error: Exception) -> DarkroomError:
     told = f"{type(error).__name__}: {error}".splitlines()[0]
     if password := urlsplit(uri).password:
         uri, told = (text.replace(password, "***") for text in (uri, told))
+    if urlsplit(uri).scheme == "sqlite" and any(why in str(error) for why in _FULL):
+        return StorageError(
+            "MLflow's store cannot be written: its disk is full, or read-only",
+            uri,
+            mend="free space, or give the file back its rights, then the same again",
+        )
     if isinstance(error, MlflowException) and error.error_code not in _PASSING:
         return StoreRefused(
             f"MLflow refuses at {uri}", told[:200], mend="mend what it names, then the same again"

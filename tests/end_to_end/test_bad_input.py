@@ -4,25 +4,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from disks import small_disk
+from refusals import refused
 from worlds import write_digits
-
-
-def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """The command failed with an error of at most five lines that holds *words*."""
-    assert done.returncode != 0
-    everything = done.stdout + done.stderr
-    assert "Traceback" not in everything
-    error = everything[everything.rindex("darkroom: ") :].strip()
-    lines = error.splitlines()
-    assert len(lines) <= 5, error
-    assert lines[-1].startswith("  mend: "), error
-    for word in words:
-        assert word in error
 
 
 def nothing_was_taken_in(world) -> None:
@@ -159,23 +145,6 @@ def batches(world) -> list[str]:
     return sorted(
         str(path.relative_to(world.root)) for path in world.home.predictions.rglob("*.parquet")
     )
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """A file system of *size* at *folder*; skips the test where none may be mounted."""
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_folder_that_is_no_project(tmp_path):

@@ -1,6 +1,5 @@
 """kill -9 between any two steps of `register`: who serves has passed, and a repeat completes."""
 
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,6 @@ from registrations import MEDIOCRE, RIGHT, Project, make_project
 from pipeline.workspace import Home
 
 _KILLS = 20
-
-
-@pytest.fixture(scope="module")
-def processes() -> Any:
-    """Children that have imported everything already, and nothing of this process."""
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["killed_registers"])
-    return made
 
 
 @pytest.fixture

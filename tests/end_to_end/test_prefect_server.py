@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from processes import free_port
 from worlds import environment
 
 pytestmark = pytest.mark.timeout(400)
@@ -112,9 +112,3 @@ def wait_for(ask, seconds: float):
             pass
         time.sleep(0.5)
     raise AssertionError(f"nothing came within {seconds} s")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -6,7 +6,9 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +18,9 @@ from brightness import png, seal_brightness
 from versions import register_brightness, stored_model
 
 from pipeline.errors import ArtefactError, RegistryError
+from pipeline.export.artefact import check_digest
 from pipeline.tracking import registry
-from pipeline.tracking.loading import fetch_version, open_version
+from pipeline.tracking.loading import fetch_sealed, fetch_version, open_version
 from pipeline.tracking.packaging import FILES, file_tags
 from pipeline.tracking.registry import Version
 from pipeline.tracking.store import Store
@@ -93,6 +96,32 @@ def test_a_refused_artefact_is_fetched_anew_once_the_registry_is_mended(
         open_version(elsewhere, registered)
     shutil.copy(tmp_path / "kept/MLmodel", stored)
     assert open_version(elsewhere, registered).classes == ("dark", "light")
+
+
+def test_several_at_once_that_find_the_copy_damaged_all_get_a_whole_one(registered, elsewhere):
+    """None takes away what another has just brought, or is at."""
+    barrier = threading.Barrier(3)
+
+    def fetch(_: int) -> None:
+        for _ in range(10):
+            if barrier.wait(60) == 0:
+                for graph in elsewhere.private.rglob("fp32.onnx"):
+                    graph.write_bytes(b"damaged")
+            barrier.wait(60)
+            check_digest(fetch_sealed(elsewhere, registered), registered.serving_digest)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(fetch, range(3))) == [None] * 3
+
+
+def test_what_a_killed_run_had_fetched_in_part_is_no_hindrance_and_does_not_stay(
+    registered, elsewhere
+):
+    whole = open_version(elsewhere, registered) and next(elsewhere.private.rglob("MLmodel")).parent
+    whole.rename(whole.with_name(f"{whole.name}.part"))
+    open_version(elsewhere, registered)
+    folders = [path for path in whole.parent.iterdir() if path.is_dir()]
+    assert folders == [whole]
 
 
 def test_a_version_that_states_no_digest_is_refused_and_not_kept(registered, elsewhere):

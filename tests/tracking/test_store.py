@@ -13,8 +13,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from disks import small_disk
 
-from pipeline.errors import DarkroomError, ProjectError, StoreRefused, StoreUnreachable
+from pipeline.errors import (
+    DarkroomError,
+    ProjectError,
+    StorageError,
+    StoreRefused,
+    StoreUnreachable,
+)
 from pipeline.tracking.store import connect, experiment_id, reaching, tracking_uri
 from pipeline.workspace import Home
 
@@ -228,3 +235,18 @@ def test_a_store_that_loses_its_tables_half_way_is_still_told_as_the_stores_faul
         with sqlite3.connect(here.mlflow_database) as database:
             database.execute("DROP TABLE registered_models")
         broken.search_registered_models()
+
+
+def test_a_store_whose_disk_is_full_is_named_without_a_traceback_of_mlflows(
+    client, home, tmp_path, caplog
+):
+    here = Home(tmp_path)
+    here.mlflow_database.parent.mkdir()
+    with small_disk(here.mlflow_database.parent) as disk:
+        shutil.copy(home.mlflow_database, here.mlflow_database)
+        full = connect(here, {})
+        disk.leave(0)
+        with pytest.raises(StorageError, match="disk is full") as caught, reaching(here, {}):
+            full.create_experiment("one more")
+    assert str(here.mlflow_database) in str(caught.value) and caught.value.retryable
+    assert not caplog.records
