@@ -28,6 +28,10 @@ VERBS = {
     "rollback": ("pipeline.cli.models", "Make the previous champion champion again"),
     "classify": ("pipeline.cli.inference", "Classify what is new in the inbox by the champion"),
     "predict": ("pipeline.cli.inference", "PATH...: classify any files, folders or a list of them"),
+    "predictions": (
+        "pipeline.cli.predictions",
+        "What has been predicted: counts, the least confident, an export",
+    ),
     "review": ("pipeline.cli.review", "page: images for a person to decide on; apply FILE; export"),
     "serve": ("pipeline.cli.serving", "Check a registered model and answer over HTTP by it"),
     "weights": ("pipeline.cli.weights", "use models:/NAME/VERSION: start from a registered model"),

@@ -2,17 +2,20 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.errors import ProjectError, of_the_disk
 from pipeline.inference.rows import PredictionRow
 
-_ROWS_AT_ONCE = 10_000
+_ROWS_AT_ONCE = 2_000
 SUFFIXES = (".parquet", ".csv", ".jsonl")
+_FORMULA = re.compile(r"[=+\-@＝＋－＠\t\r\n](?!\d*\.?\d*$)")
+"""How a cell begins that a spreadsheet runs; a sign alone, or before a number, is none."""
 
 
 def table_line(row: PredictionRow) -> str:
@@ -23,7 +26,7 @@ def table_line(row: PredictionRow) -> str:
 
 
 def json_line(row: PredictionRow) -> str:
-    return json.dumps(asdict(row), ensure_ascii=False)
+    return json.dumps(vars(row), ensure_ascii=False)
 
 
 def write_rows(path: Path, rows: Iterable[PredictionRow]) -> Iterator[PredictionRow]:
@@ -38,7 +41,7 @@ def write_rows(path: Path, rows: Iterable[PredictionRow]) -> Iterator[Prediction
             str(path),
             mend=f"name it {', '.join(SUFFIXES)}",
         )
-    scratch = path.with_name(f".{path.name}.part")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with _WRITERS[path.suffix](scratch) as write:
             for row in rows:
@@ -66,19 +69,24 @@ def _csv(path: Path) -> Iterator[Callable[[PredictionRow], Any]]:
 
 
 def csv_writer(out: TextIO) -> Callable[[PredictionRow], Any]:
-    """Return what writes one row, the header before the first; mappings are JSON in their cell."""
+    """Return what writes one row, the header before the first; mappings are JSON in their cell, and
+    what a spreadsheet would run as a formula begins with an apostrophe."""
     names = list(PredictionRow.__dataclass_fields__)
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
 
     def write(row: PredictionRow) -> None:
-        values = asdict(row)
-        for name in ("probabilities", "conformal_set", "metadata"):
-            if values[name] is not None:
-                values[name] = json.dumps(values[name], ensure_ascii=False)
-        writer.writerow(values)
+        writer.writerow({name: _cell(value) for name, value in vars(row).items()})
 
     return write
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"'{value}" if _FORMULA.match(value) else value
+    if isinstance(value, Mapping | Sequence):
+        return json.dumps(value, ensure_ascii=False)
+    return value
 
 
 @contextmanager

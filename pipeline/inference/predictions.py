@@ -79,7 +79,7 @@ def read_known(predictions: Path, model_name: str, version: int | None = None) -
     try:
         return known_of(parts)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(model_folder(predictions, model_name), error) from None
+        raise damaged(model_folder(predictions, model_name), error) from None
 
 
 def known_of(parts: Sequence[Path]) -> Known:
@@ -108,10 +108,11 @@ def read_batch(folder: Path) -> pa.Table:
     try:
         return pa.concat_tables([pq.ParquetFile(part).read() for part in parts])
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(folder, error) from None
+        raise damaged(folder, error) from None
 
 
-def _damaged(place: Path, error: Exception) -> StorageError:
+def damaged(place: Path, error: Exception) -> StorageError:
+    """Return what a person is told of rows in *place* that cannot be read."""
     return StorageError(
         "predictions that were published cannot be read",
         f"in {place}",

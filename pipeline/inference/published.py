@@ -58,11 +58,7 @@ def find(predictions: Path, model_name: str, wanted: str | None) -> Published:
     takes the newest. Raises ReviewError where there is none."""
     folders = batch_folders(predictions, model_name)
     if not folders:
-        raise ReviewError(
-            f"model {model_name} has no batch of predictions",
-            f"looked in {predictions}",
-            mend="put images into the inbox, then: darkroom classify",
-        )
+        raise nothing_predicted(predictions, model_name)
     if wanted is None:
         folder = max(folders, key=_age)
     else:
@@ -89,4 +85,12 @@ def _unknown(model_name: str, name: str, folders: list[Path]) -> ReviewError:
         f"model {model_name} has no batch {printable(name[:100])}",
         "the newest: " + ", ".join(folder.name.removeprefix(_BATCH) for folder in newest),
         mend="name one of those that lie in predictions/, or none: then it is the newest",
+    )
+
+
+def nothing_predicted(predictions: Path, model_name: str) -> ReviewError:
+    return ReviewError(
+        f"model {model_name} has no batch of predictions",
+        f"looked in {predictions}",
+        mend="put images into the inbox, then: darkroom classify",
     )
