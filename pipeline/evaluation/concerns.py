@@ -7,6 +7,7 @@ from scipy.stats import binomtest
 
 from pipeline.evaluation.assess import Assessment
 from pipeline.evaluation.slices import SMALL
+from pipeline.evaluation.suspects import TRUSTED
 
 _FEW = 10
 """Images of a class by which hardly anything can be measured."""
@@ -34,7 +35,7 @@ def concerns_of(assessed: Mapping[str, Assessment], suspects: int) -> tuple[Conc
         *_of_classes(main),
         *_of_slices(main),
         *_of_few_images(main),
-        *_of_suspects(suspects),
+        *_of_suspects(main, suspects),
     )
 
 
@@ -101,10 +102,12 @@ def _of_few_images(main: Assessment) -> Iterator[Concern]:
         yield Concern(f"{images(main.images)} are too few to measure by", "figures")
 
 
-def _of_suspects(count: int) -> Iterator[Concern]:
-    if count:
+def _of_suspects(main: Assessment, count: int) -> Iterator[Concern]:
+    """A weak model's are no reason for alarm: its page shows them further down."""
+    if count and main.figures["accuracy"] >= TRUSTED:
         yield Concern(
-            f"{count:,} label{' is' if count == 1 else 's are'} likely wrong: look at the pictures",
+            f"The model contradicts {count:,} label{'' if count == 1 else 's'}, which may be "
+            "wrong: look at the pictures",
             "suspects",
         )
 

@@ -1,4 +1,4 @@
-"""Single images that a person should look at: the surest wrong answers, the likely wrong labels."""
+"""Single images that a person should look at: the surest wrong answers, the suspect labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

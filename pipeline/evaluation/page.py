@@ -19,6 +19,7 @@ from pipeline.evaluation.concerns import Concern
 from pipeline.evaluation.gallery import Confused, Doubted, Mistake
 from pipeline.evaluation.plots import CONFUSION, PLOTS, PRECISION_RECALL, RELIABILITY, ROC
 from pipeline.evaluation.slices import SMALL
+from pipeline.evaluation.suspects import TRUSTED
 from pipeline.metrics import accuracy_interval
 
 MOST_SUSPECTS = 24
@@ -113,6 +114,7 @@ def render(
         listed=_MOST_CLASSES,
         slices=[(name, tuple(s)) for name, s in groupby(main.slices, lambda each: each.column)],
         small=SMALL,
+        is_weak=main.figures["accuracy"] < TRUSTED,
         conformal=_conformal(evaluation.assessed),
         shown=shown,
         occluded=occluded,

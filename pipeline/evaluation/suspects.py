@@ -1,4 +1,4 @@
-"""Which labels are likely wrong: confident learning over out-of-sample probabilities.
+"""Which labels a model contradicts: confident learning over out-of-sample probabilities.
 
 The few lines, and not cleanlab: 2.9 is under Apache-2.0, but brings tqdm and termcolor, and 10,000
 lines for these. On simulated noise the two named the same images but for 2 of 60.
@@ -14,11 +14,13 @@ import numpy as np
 from pipeline.metrics import Labels, Probabilities
 
 PROPOSALS = "relabel_proposed.csv"
+TRUSTED = 0.9
+"""Accuracy of a model below which what it contradicts may mostly be its own mistakes."""
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """An image whose label is likely wrong."""
+    """An image whose label the model contradicts."""
 
     sha256: str
     given: str
@@ -33,7 +35,7 @@ def find_suspects(
     sha256s: Sequence[str],
     classes: Sequence[str],
 ) -> list[Suspect]:
-    """Return the likely wrong labels, the likeliest first (Northcutt, Jiang and Chuang 2021,
+    """Return the labels that may be wrong, the likeliest first (Northcutt, Jiang and Chuang 2021,
     "Confident learning: estimating uncertainty in dataset labels", section 3).
 
     The *probabilities* (n, num_classes) come from a model that was not trained on the images. As
@@ -79,14 +81,18 @@ def _wrong_labels(probabilities: Probabilities, labels: Labels) -> Probabilities
     return joint
 
 
-def write_proposals(folder: Path, suspects: Sequence[Suspect]) -> Path:
+def write_proposals(folder: Path, suspects: Sequence[Suspect], accuracy: float) -> Path:
     """Write *suspects* as lines that a person can move into data/corrections/relabel.csv, once
-    they have looked at the pictures; that file itself is theirs alone."""
+    they have looked at the pictures; that file itself is theirs alone. *accuracy*: the model's, so
+    that each line says how far to believe it."""
     path = folder / PROPOSALS
     with path.open("w", newline="", encoding="utf-8") as out:
         lines = csv.writer(out, lineterminator="\n")
         lines.writerow(("sha256", "label", "reason"))
         for each in suspects:
-            reason = f"confident learning: {each.given} by {each.score:.2f} less likely"
+            reason = (
+                f"contradicted by a model that is right in {accuracy:.0%}: "
+                f"{each.given} by {each.score:.2f} less likely"
+            )
             lines.writerow((each.sha256, each.suggested, reason))
     return path

@@ -60,7 +60,8 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
     _write_figures(out, evaluation, measured[main], classes)
     probabilities, labels = measured[main].probabilities, measured[main].labels
     draw_all(out, probabilities, labels, classes, f"{main}, {len(rows)} {_SPLIT} images")
-    write_proposals(out, [each.suspect for each in evaluation.suspects])
+    doubted_labels = [each.suspect for each in evaluation.suspects]
+    write_proposals(out, doubted_labels, evaluation.main.figures["accuracy"])
     occluded = _occluded(workspace, variants[main], evaluation.mistakes)
     write_page(out / "index.html", evaluation, workspace.images, occluded)
     write_card(out / "card.json", {"serving_digest": digest, "images": len(rows)})

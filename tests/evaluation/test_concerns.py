@@ -69,10 +69,14 @@ def test_a_model_that_guesses_the_commonest_class_is_told_so_for_each_variant():
     assert told[0].endswith("always answering cat, which is right 90% of the time")
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "1 label is"), (1200, "1,200 labels are")])
+@pytest.mark.parametrize(("count", "words"), [(1, "1 label,"), (1200, "1,200 labels,")])
 def test_suspects_are_counted(count, words):
-    (line,) = said(assessed(LABELS, RIGHT), count)
-    assert line.startswith(f"{words} likely wrong")
+    (line,) = said(assessed(LABELS, np.arange(200) > 3), count)
+    assert line.startswith(f"The model contradicts {words} which may be wrong")
+
+
+def test_what_a_weak_model_contradicts_is_no_reason_for_alarm():
+    assert said(assessed(LABELS, RIGHT), 19) == []
 
 
 def test_too_few_images_are_said_to_be_too_few():

@@ -106,6 +106,24 @@ def test_of_many_suspects_some_are_shown_and_all_are_counted():
     assert "… and 1,000 more, in relabel_proposed.csv" in shown.words
 
 
+def test_of_a_weak_model_most_suspects_are_said_to_be_its_own_mistakes():
+    shown = evaluation("cat", "dog", suspects=19)
+    hedge = "The model contradicts 19 labels; at 75.0% accuracy most of these may be its own"
+    assert hedge in page(shown).words
+    strong = replace(shown.main, figures=shown.main.figures | {"accuracy": 0.95})
+    words = page(replace(shown, assessed={"fp32": strong})).words
+    assert "The model contradicts 19 labels, which may be wrong." in words
+    assert "own mistakes" not in words
+
+
+def test_how_many_mistakes_have_a_map_is_said():
+    shown = evaluation("cat", "dog")
+    assert "Beside each, what the answer rests on" in page(shown).words
+    other = replace(shown.mistakes[0], sha256="6" * 64)
+    words = page(replace(shown, mistakes=(*shown.mistakes, other))).words
+    assert "Beside the first 1, what the answer rests on" in words
+
+
 def test_of_many_classes_the_worst_are_listed():
     shown = evaluation("cat", "dog")
     known = shown.main.classes["cat"]

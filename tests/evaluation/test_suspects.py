@@ -70,11 +70,12 @@ def test_proposed_lines_are_lines_of_relabel_csv_in_a_file_of_their_own(tmp_path
         Suspect("0" * 64, "cat", "horse, brown", 0.9),
         Suspect("1" * 64, "dog", "cat", 0.8),
     ]
-    path = write_proposals(tmp_path, suspects)
+    path = write_proposals(tmp_path, suspects, 0.725)
     assert path != own
     assert own.read_text() == "sha256,label,reason\n"
     assert read_relabelled(path) == {"0" * 64: "horse, brown", "1" * 64: "cat"}
+    assert path.read_text().count("contradicted by a model that is right in 72%") == 2
 
 
 def test_no_suspects_are_an_empty_table(tmp_path):
-    assert read_relabelled(write_proposals(tmp_path, [])) == {}
+    assert read_relabelled(write_proposals(tmp_path, [], 0.9)) == {}
