@@ -28,6 +28,8 @@ from pipeline.inference.predictions import Known, model_folder
 from pipeline.inference.reference import Reference
 from pipeline.inference.rows import NewFile, PredictionRow
 from pipeline.inference.staging import Staging
+from pipeline.inference.summary import COLUMNS as SUMMARISED
+from pipeline.inference.summary import Summary, summarise
 from pipeline.inference.suspects import MOST_DEATHS, Journal
 from pipeline.params import slug
 
@@ -55,6 +57,7 @@ class Batch:
     images: int
     refused: int
     monitoring: Monitoring
+    summary: Summary
 
 
 def classify_folder(
@@ -95,6 +98,7 @@ def classify_folder(
             return None
         name = _batch_name(folder, model, staging.identity)
         monitoring = _monitor(staging, model, watch, embeddings, name.removeprefix("batch="))
+        summary = summarise(staging.columns(SUMMARISED).to_pylist())
         target = root / f"version={model.version}" / name
         staging.publish(target)
     except OSError as error:
@@ -106,7 +110,7 @@ def classify_folder(
         ) from None
     finally:
         _drop_empty(aside)
-    return Batch(target, staging.images, staging.refused, monitoring)
+    return Batch(target, staging.images, staging.refused, monitoring, summary)
 
 
 def _monitor(

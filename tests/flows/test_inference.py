@@ -8,12 +8,15 @@ from flows import inference
 from pipeline.inference.batch import Batch
 from pipeline.inference.drift import Drift, Feature
 from pipeline.inference.monitoring import Monitoring
+from pipeline.inference.summary import Summary
 from pipeline.operations.classify import Classified
 
 
 def batch(name: str, p_value: float) -> Batch:
     drift = Drift(20, 0.05, (Feature("brightness", 0.5, 1.0, p_value, p_value),), ())
-    return Batch(Path(f"predictions/batch={name}"), 21, 1, Monitoring(drift, None, ("a.png",)))
+    summary = Summary({"cat": 20}, {}, 1)
+    monitoring = Monitoring(drift, None, ("a.png",))
+    return Batch(Path(f"predictions/batch={name}"), 21, 1, monitoring, summary)
 
 
 @pytest.fixture
