@@ -60,6 +60,9 @@ def _summary(project: Project, done: "Done") -> Iterator[str]:
         _, *doubts = describe(batch.summary)
         yield from (f"             {line}" for line in doubts)
     yield f"Evaluation   {_within(project.workspace.evaluation / 'index.html', project)}"
+    if classified.batches:
+        yield "Labels       darkroom predictions; darkroom review page lets a person check them"
+    yield "Versions     darkroom models"
     yield "Look closer  make ui     (MLflow: runs, models, predictions)"
 
 

@@ -85,8 +85,6 @@ def run(
     if not batches and not waiting:
         say(f"nothing new in {folder}")
         _remind(home, model.name, params.inference.max_refused, say)
-    if batches:
-        say("next: darkroom predictions shows them; darkroom review page lets a person check them")
     _refuse_too_many_refused(batches, params.inference.max_refused)
     return Classified(model.name, model.version, folder, batches, waiting)
 
