@@ -12,7 +12,7 @@ READY := $(VENV)/installed-$(shell echo "$(CURDIR)" | cksum | cut -d" " -f1).loc
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(READY) ## Digits: ingest, train, register, classify, all under Prefect
+demo: $(READY) ## Ingest, train, register, classify, all under Prefect: the digits, or data.source
 	@$(BIN)/darkroom run
 
 repro: $(READY) ## Take in the dataset if there is none, then `dvc repro`

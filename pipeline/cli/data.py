@@ -19,6 +19,8 @@ def ingest(rescan: bool) -> None:
     project = project_here()
     with counting("taking in") as watch:
         run(project.workspace, project.home, project.params, say, watch, rescan=rescan)
+    page = project.workspace.data_report.relative_to(project.workspace.root) / "index.html"
+    say(f"next: dvc repro trains on it; its first stage writes {page}: look there")
 
 
 @click.group()

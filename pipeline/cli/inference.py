@@ -9,6 +9,8 @@ import click
 from pipeline.cli.here import project_here, say
 from pipeline.inference.rows import PredictionRow
 
+NEXT = "next: darkroom predictions shows them; darkroom review page lets a person check them"
+
 
 @click.command()
 @click.option("--inbox", help="Folder of new images, for this run only.")
@@ -18,7 +20,8 @@ def classify(inbox: str | None, reclassify: bool) -> None:
     from pipeline.operations.classify import run
 
     project = project_here()
-    run(project.home, project.params, inbox, say, reclassify=reclassify)
+    if run(project.home, project.params, inbox, say, reclassify=reclassify).batches:
+        say(NEXT)
 
 
 @click.command()

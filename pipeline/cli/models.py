@@ -28,7 +28,10 @@ def register() -> None:
     from pipeline.operations.register import run
 
     project = project_here()
-    run(project.workspace, project.home, project.params, say)
+    registered = run(project.workspace, project.home, project.params, say)
+    say("next: darkroom models compares the versions")
+    if registered.champion:
+        say("then: darkroom classify answers what lies in the inbox, by the champion")
 
 
 @click.command()

@@ -10,7 +10,7 @@ import click
 
 from pipeline.cli.counting import open_bar
 from pipeline.training.loop import Epoch, Look, Step
-from pipeline.training.pace import Pace
+from pipeline.training.pace import Pace, duration
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def watching(epochs: int) -> Iterator[Callable[[Step | Look | Epoch], None]]:
     else:
         yield lambda record: _line(record, epochs, pace)
     if pace.seconds:
-        whole = _duration(time.perf_counter() - started)
+        whole = duration(time.perf_counter() - started)
         click.echo(f"took {whole}; trained at {pace.images_per_second:,.0f} images/s")
 
 
@@ -52,7 +52,7 @@ def describe_look(look: Look, epochs: int) -> str:
 @contextmanager
 def _bar(epochs: int, pace: Pace) -> Iterator[Callable[[Step | Look | Epoch], None]]:
     with open_bar() as progress:
-        bar = progress.add_task("training", total=None)
+        bar = progress.add_task("before the first step", total=None)
 
         def watch(record: Step | Look | Epoch) -> None:
             if isinstance(record, Epoch):
@@ -77,8 +77,3 @@ def _line(record: Step | Look | Epoch, epochs: int, pace: Pace) -> None:
         click.echo(describe(record, epochs))
     elif isinstance(record, Step):
         pace.see(record, time.perf_counter())
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -40,6 +40,8 @@ def _write_source(project: Project, source: str) -> None:
 
 
 def _summary(project: Project, done: "Done") -> Iterator[str]:
+    from pipeline.inference.summary import describe
+
     registered, classified = done.registered, done.classified
     low, high = registered.interval
     yield ""
@@ -55,7 +57,12 @@ def _summary(project: Project, done: "Done") -> Iterator[str]:
     )
     for batch in classified.batches:
         yield f"             {_within(batch.folder, project)}"
+        _, *doubts = describe(batch.summary)
+        yield from (f"             {line}" for line in doubts)
     yield f"Evaluation   {_within(project.workspace.evaluation / 'index.html', project)}"
+    if classified.batches:
+        yield "Labels       darkroom predictions; darkroom review page lets a person check them"
+    yield "Versions     darkroom models"
     yield "Look closer  make ui     (MLflow: runs, models, predictions)"
 
 

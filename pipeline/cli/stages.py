@@ -1,10 +1,14 @@
 """The stages of dvc.yaml: DVC runs them; `dvc repro` is the way to call them."""
 
+import os
 from contextlib import nullcontext
 
 import click
 
 from pipeline.cli.here import project_here, say
+
+_OTHERS = {"DARKROOM_ERROR_FILE", "DVC_EXP_NAME"}
+"""Set where a flow registers what comes out, or an experiment does not."""
 
 
 @click.command()
@@ -57,3 +61,7 @@ def evaluate() -> None:
 
     project = project_here()
     run(project.workspace, project.home, project.params, say)
+    page = project.workspace.evaluation.relative_to(project.workspace.root) / "index.html"
+    say(f"look at {page}")
+    if not _OTHERS & set(os.environ):
+        say("next: darkroom register opens the test split and registers the model, if it is new")

@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -24,18 +25,22 @@ from pipeline.serving import images as decoder
 from pipeline.serving.images import Limits, to_square
 
 Pixels = npt.NDArray[np.uint8]
+Say = Callable[[str], None]
 
 UNLIMITED = Limits(bytes=2**40, pixels=2**40)
 """The snapshot's images passed their limits when they were taken in."""
 _KEPT = 6
 """Arrays of other trainings that are kept, the latest used."""
+_SECONDS_A_LINE = 10
 _SHARE_OF_DISK = 0.5
 """Of what is free; larger arrays are held in memory instead."""
 
 
-def decoded(images: Path, rows: Sequence[SplitRow], side: int, cache: Path) -> Pixels:
+def decoded(
+    images: Path, rows: Sequence[SplitRow], side: int, cache: Path, say: Say = lambda line: None
+) -> Pixels:
     """Return the pixels of *rows* in their order, (n, side, side, 3), RGB; not to be
-    written to.
+    written to. *say* is told of what takes its time.
 
     Raises DatasetError naming an image that is missing or damaged.
     """
@@ -49,8 +54,8 @@ def decoded(images: Path, rows: Sequence[SplitRow], side: int, cache: Path) -> P
             shutil.rmtree(folder, ignore_errors=True)
             shape = (len(rows), side, side, 3)
             if np.prod(shape) > _SHARE_OF_DISK * shutil.disk_usage(cache).free:
-                return _fill(np.empty(shape, np.uint8), images, rows, side, cache, kind)
-            _build(folder, images, rows, side, kind)
+                return _fill(np.empty(shape, np.uint8), images, rows, side, cache, kind, say)
+            _build(folder, images, rows, side, kind, say)
             pixels = _open(folder)
         os.utime(folder)
     _evict(cache, folder)
@@ -89,7 +94,9 @@ def read_square(images: Path, row: SplitRow, side: int) -> Pixels:
         ) from None
 
 
-def _build(folder: Path, images: Path, rows: Sequence[SplitRow], side: int, kind: str) -> None:
+def _build(
+    folder: Path, images: Path, rows: Sequence[SplitRow], side: int, kind: str, say: Say
+) -> None:
     """Appears whole, by one rename, or not at all."""
     scratch = folder.with_name(f".{folder.name}")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -97,7 +104,7 @@ def _build(folder: Path, images: Path, rows: Sequence[SplitRow], side: int, kind
     shape = (len(rows), side, side, 3)
     pixels = np.lib.format.open_memmap(scratch / "pixels.npy", "w+", np.uint8, shape)
     try:
-        _fill(pixels, images, rows, side, folder.parent, kind)
+        _fill(pixels, images, rows, side, folder.parent, kind, say)
         pixels.flush()
         (scratch / "names.json").write_text(json.dumps([row.sha256 for row in rows]))
         scratch.rename(folder)
@@ -106,7 +113,13 @@ def _build(folder: Path, images: Path, rows: Sequence[SplitRow], side: int, kind
 
 
 def _fill(
-    pixels: Pixels, images: Path, rows: Sequence[SplitRow], side: int, cache: Path, kind: str
+    pixels: Pixels,
+    images: Path,
+    rows: Sequence[SplitRow],
+    side: int,
+    cache: Path,
+    kind: str,
+    say: Say,
 ) -> Pixels:
     known = _known(cache, kind, side)
 
@@ -118,8 +131,14 @@ def _fill(
             return
         pixels[place] = read_square(images, row, side)
 
+    if new := sum(row.sha256 not in known for row in rows):
+        say(f"decoding {new:,} images to {side} px, once")
+    due = time.monotonic() + _SECONDS_A_LINE
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(fill, range(len(rows))))
+        for done, _ in enumerate(threads.map(fill, range(len(rows))), 1):
+            if time.monotonic() >= due:
+                due += _SECONDS_A_LINE
+                say(f"decoding: {done:,} of {len(rows):,}")
     return pixels
 
 

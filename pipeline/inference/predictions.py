@@ -102,11 +102,11 @@ def _tuples(table: pa.Table, *columns: str) -> frozenset[tuple[Any, ...]]:
     return frozenset(zip(*(table[name].to_pylist() for name in columns), strict=True))
 
 
-def read_batch(folder: Path) -> pa.Table:
-    """Return the rows of one published batch."""
+def read_batch(folder: Path, columns: list[str] | None = None) -> pa.Table:
+    """Return the rows of one published batch, or some *columns* of them."""
     parts = sorted(folder.glob("part-*.parquet"))
     try:
-        return pa.concat_tables([pq.ParquetFile(part).read() for part in parts])
+        return pa.concat_tables([pq.ParquetFile(part).read(columns) for part in parts])
     except (pa.ArrowException, OSError) as error:
         raise damaged(folder, error) from None
 

@@ -70,6 +70,11 @@ def find(predictions: Path, model_name: str, wanted: str | None) -> Published:
     return Published(folder.name.removeprefix(_BATCH), folder, read_batch(folder))
 
 
+def newest(predictions: Path, model_name: str) -> Path | None:
+    """Return the folder of the newest batch; None where there is none."""
+    return max(batch_folders(predictions, model_name), key=_age, default=None)
+
+
 def _age(folder: Path) -> tuple[str, str]:
     first = min(folder.glob("part-*.parquet"))
     try:

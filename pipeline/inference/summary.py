@@ -1,16 +1,27 @@
 """What a batch came to, in counts: of its rows alone, the same for the same rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.data.concerns import images
+from pipeline.serving.abstention import AMBIGUOUS, NO_CLASS, OUT_OF_DISTRIBUTION
+
 BINS = 20
 """Of confidence, of equal width, from 0 to 1; each holds its lower edge, the last its upper too."""
 SUMMARISED = ("label", "confidence", "reason", "abstain_reason")
 """The columns that are looked at."""
+MEANING = {
+    OUT_OF_DISTRIBUTION: "unlike the images that the model knows",
+    AMBIGUOUS: "several classes are possible",
+    NO_CLASS: "no class is likely enough",
+}
+"""Why a label should not be relied on."""
+_FEW = 10
+"""Classes that are told one by one."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,26 @@ def summarise(rows: pa.Table) -> Summary:
         histogram=tuple(int(count) for count in histogram),
         confidence=figures,
     )
+
+
+def describe(summary: Summary) -> Iterator[str]:
+    """Yield a line with the counts, and one on the labels not to be relied on, if there are any."""
+    parts = [_by_class(summary.classes)] if summary.classes else []
+    parts.append(f"{sum(summary.refused.values())} refused")
+    yield f"{images(summary.images)}: {', '.join(parts)}"
+    if summary.abstained:
+        count, of = sum(summary.abstained.values()), sum(summary.classes.values())
+        why = ", ".join(
+            f"{each} {reason} ({MEANING.get(reason, 'see the rows')})"
+            for reason, each in summary.abstained.items()
+        )
+        yield f"do not rely on {count:,} of {of:,} labels: {why}"
+
+
+def _by_class(classes: Mapping[str, int]) -> str:
+    if len(classes) > _FEW:
+        return f"{sum(classes.values()):,} labels of {len(classes):,} classes"
+    return ", ".join(f"{count} {name}" for name, count in classes.items())
 
 
 def _counted(words: pa.ChunkedArray) -> dict[str, int]:

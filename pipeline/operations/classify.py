@@ -11,13 +11,14 @@ from pipeline.data.limits import image_limits
 from pipeline.errors import Busy, SourceError, of_the_disk
 from pipeline.export.artefact import open_artefact
 from pipeline.holding import held
-from pipeline.inference import drift, expected_accuracy
+from pipeline.inference import drift, expected_accuracy, summary
 from pipeline.inference.answering import Model
 from pipeline.inference.archive import archive
 from pipeline.inference.batch import Batch, classify_folder, sweep
 from pipeline.inference.inbox import READY, find_new
 from pipeline.inference.monitoring import Watch
-from pipeline.inference.predictions import read_known
+from pipeline.inference.predictions import read_batch, read_known
+from pipeline.inference.published import newest
 from pipeline.inference.reference import read_reference
 from pipeline.params import Params
 from pipeline.tracking import registry
@@ -80,6 +81,7 @@ def run(
     show_batches(home, model.name, say)
     if not batches and not waiting:
         say(f"nothing new in {folder}")
+        _remind(home, model.name, params.inference.max_refused, say)
     _refuse_too_many_refused(batches, params.inference.max_refused)
     return Classified(model.name, model.version, folder, batches, waiting)
 
@@ -122,9 +124,13 @@ def _classify_new(
             watch=watch,
         )
         if batch:
-            say(f"{batch.images} images, {batch.refused} refused: {batch.folder}")
+            counts, *doubts = summary.describe(batch.summary)
+            say(counts)
+            for line in doubts:
+                say(f"  {line}")
             say(f"  {drift.describe(batch.monitoring.drift)}")
             say(f"  {expected_accuracy.describe(batch.monitoring.expected)}")
+            say(f"  {batch.folder}")
             batches.append(batch)
     return tuple(batches), tuple(waiting)
 
@@ -151,6 +157,18 @@ def _refuse_too_many_refused(batches: Sequence[Batch], most: float) -> None:
             f"every one has its row, and its reason, in {worst.folder}",
             mend="look at what is delivered; or raise inference.max_refused in params.yaml",
         )
+
+
+def _remind(home: Home, model_name: str, most: float, say: Callable[[str], None]) -> None:
+    """Whoever runs it again after the failure hears of it, though it fails no more: on a schedule,
+    one alarm for one delivery."""
+    folder = newest(home.predictions, model_name)
+    if folder is None:
+        return
+    reasons = read_batch(folder, ["reason"])["reason"]
+    refused = len(reasons) - reasons.null_count
+    if refused > most * len(reasons):
+        say(f"of the newest batch, {refused} of {len(reasons)} files were refused: {folder}")
 
 
 def _inbox(home: Home, params: Params, inbox: str | None) -> Path:

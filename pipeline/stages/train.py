@@ -165,7 +165,7 @@ def _train(
 
     if results.is_over(training.params.patience):
         return  # it was killed after its last epoch
-    processes = training.processes
+    processes, device = training.processes, training.feed.device.type
 
     def save() -> None:
         if not processes.is_first:
@@ -177,7 +177,7 @@ def _train(
         }
         checkpoint.save(folder, training.progress.steps, whole)
 
-    parts, pace = training.parts, Pace()
+    parts, pace, told = training.parts, Pace(), False
     saved = time.perf_counter()
     with _told_to_stop() as stopped:
         for record in fit(training, *validation):
@@ -188,6 +188,9 @@ def _train(
                 pace = Pace()
             elif isinstance(record, Step):
                 pace.see(record, time.perf_counter())
+                if not told and (line := pace.estimate(training.params.epochs, device)):
+                    say(line)
+                    told = True
                 if record.parts > parts:
                     parts = record.parts
                     say(f"memory is short: batches now go through in {parts} parts")

@@ -3,12 +3,13 @@
 import copy
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from pipeline.params import TrainParams
 from pipeline.training.memory import is_out_of_memory
 from pipeline.training.models import Network
+from pipeline.training.pace import duration
 from pipeline.training.session import random_state, set_random_state
 
 _WORTH_MEASURING = 30.0
@@ -55,53 +57,89 @@ def choose(
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     machine = (_processor(), device.type, gpu, torch.__version__, torch.get_num_threads())
     batch = (params.batch_size, params.accumulate)
-    what = (machine, shapes, size, steps, batch, params.precision, params.compile)
-    path = memory / f"{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}.json"
-    if remembered := _remembered(path):
-        return remembered
+    what = (machine, shapes, size, batch, params.precision, params.compile)
+    times = _Times(
+        memory / f"{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}.json",
+        network,
+        size,
+        -(-params.batch_size // params.accumulate),
+        say,
+    )
     random = random_state(device)
     try:
-        choice = _measure(network, size, steps, params, given)
+        choice = _measure(times, steps * params.accumulate, params, given)
     except (torch.OutOfMemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         return given
     finally:
         set_random_state(random, device)
-    memory.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}")
-    scratch.write_text(json.dumps(asdict(choice)))
-    scratch.replace(path)
-    if choice != given:
-        say(
-            f"measured to be faster here: {choice.precision}"
-            + (", compiled" if choice.compile else "")
-        )
+    if times.measured and choice != given:
+        say(f"measured to be faster here: {_described(choice)}")
     return choice
 
 
-def _remembered(path: Path) -> Choice | None:
+class _Times:
+    """Seconds a step, as remembered; what is not is measured, and remembered at once: who is
+    interrupted loses the one measurement at hand, and a longer training measures only what the
+    shorter one did not need."""
+
+    def __init__(
+        self, path: Path, network: Network, size: int, images: int, say: Callable[[str], None]
+    ) -> None:
+        self.path = path
+        self.network = network
+        self.size = size
+        self.images = images
+        self.say = say
+        self.known = _remembered(path)
+        self.measured = False
+
+    def of(self, *choices: Choice, expected: float | None = None) -> list[float]:
+        """*expected*: seconds that a step of each may take."""
+        question = " or ".join(map(_described, choices))
+        if len(self.known.get(question, [])) == len(choices):
+            return self.known[question]
+        about = ""
+        if expected is not None:
+            about = f", about {duration(expected * len(choices) * (_STEPS + 1))}"
+        self.say(f"measuring what is faster here, once: {question}{about}")
+        self.known[question] = _seconds_a_step(self.network, self.size, self.images, *choices)
+        self.measured = True
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = self.path.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps(self.known))
+        scratch.replace(self.path)
+        return self.known[question]
+
+
+def _described(choice: Choice) -> str:
+    return choice.precision + (", compiled" if choice.compile else "")
+
+
+def _remembered(path: Path) -> dict[str, list[float]]:
     """A note that is damaged, or of another Darkroom, is as good as none."""
     try:
-        choice = Choice(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    known = choice.precision in ("fp32", "bf16") and isinstance(choice.compile, bool)
-    return choice if known else None
+        known = json.loads(path.read_text(encoding="utf-8"))
+        times = [seconds for each in known.values() for seconds in each]
+        whole = all(isinstance(each, float) and 0 < each < math.inf for each in times)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+    return known if whole else {}
 
 
-def _measure(network: Network, size: int, steps: int, params: TrainParams, given: Choice) -> Choice:
-    images = -(-params.batch_size // params.accumulate)
-    (seconds,) = _seconds_a_step(network, size, images, given)
-    choice, steps = given, steps * params.accumulate
+def _measure(times: _Times, steps: int, params: TrainParams, given: Choice) -> Choice:
+    """*steps*: passes through the network, forwards and backwards, of the whole training."""
+    (seconds,) = times.of(given)
+    choice = given
     if params.precision == "auto" and seconds * steps > _WORTH_MEASURING:
         lower = Choice("bf16", given.compile)
-        seconds, other = _seconds_a_step(network, size, images, given, lower)
+        seconds, other = times.of(given, lower, expected=seconds)
         if other < 0.95 * seconds:
             choice, seconds = lower, other
     if params.compile == "auto" and seconds * steps > _WORTH_COMPILING and _has_compiler():
         compiled = Choice(choice.precision, True)
-        seconds, other = _seconds_a_step(network, size, images, choice, compiled)
+        seconds, other = times.of(choice, compiled, expected=seconds)
         if other < 0.95 * seconds:
             choice = compiled
     return choice

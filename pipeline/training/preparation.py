@@ -63,9 +63,11 @@ def prepare(
     sides = {"train": how.source_side(size), "validation": size}
     cache = home.private / "decoded"
     inputs: dict[str, Inputs] = {
-        name: decoded(workspace.images, rows[name], sides[name], cache) for name in rows
+        name: decoded(workspace.images, rows[name], sides[name], cache, say) for name in rows
     }
     if features.are_fixed(train, how):
+        count = sum(map(len, inputs.values()))
+        say(f"{count:,} images go through the frozen network once")
         at_once = -(-train.batch_size // train.accumulate)
         inputs = {name: features.embed(network, inputs[name], at_once) for name in inputs}
     feed = Feed(

@@ -93,6 +93,14 @@ def test_each_file_is_opened_once_for_all_trainings(images, cache, read):
     assert read == []
 
 
+def test_it_is_said_how_many_images_are_decoded(images, cache):
+    said: list[str] = []
+    decoded(images, rows(*range(20)), SIDE, cache, said.append)
+    decoded(images, rows(*range(30)), SIDE, cache, said.append)
+    decoded(images, rows(*range(30)), SIDE, cache, said.append)
+    assert said == ["decoding 20 images to 4 px, once", "decoding 10 images to 4 px, once"]
+
+
 def test_of_a_dataset_that_grew_only_the_new_images_are_decoded(images, cache, read):
     decoded(images, rows(*range(20)), SIDE, cache)
     decoded(images, rows(*range(20, 30)), SIDE, cache)
