@@ -5,15 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.data.concerns import images
-from pipeline.serving.abstention import AMBIGUOUS, NO_CLASS, OUT_OF_DISTRIBUTION
+from pipeline.inference.outputs import MEANING
 
 COLUMNS = ("label", "reason", "abstain_reason")
-MEANING = {
-    OUT_OF_DISTRIBUTION: "unlike the images that the model knows",
-    AMBIGUOUS: "several classes are possible",
-    NO_CLASS: "no class is likely enough",
-}
-"""Why a label should not be relied on."""
 _FEW = 10
 """Classes that are told one by one."""
 
