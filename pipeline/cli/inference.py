@@ -34,17 +34,25 @@ def classify(inbox: str | None, reclassify: bool) -> None:
 def predict(paths: tuple[str, ...], model: str, as_json: bool, output: Path | None) -> None:
     """Classify files, folders, patterns, or with - the files that standard input lists."""
     from pipeline.inference.finding import find_files
-    from pipeline.inference.outputs import json_line, table_line, write_rows
+    from pipeline.inference.outputs import HEADER, json_line, legend, table_line, write_rows
     from pipeline.operations.predict import run
 
     project = project_here()
     rows = run(project.home, project.params, model, find_files(paths, sys.stdin))
     counts = {"images": 0, "refused": 0}
+    abstained: set[str] = set()
     for row in _counted(rows if output is None else write_rows(output, rows), counts):
+        if output is None and not as_json:
+            if counts["images"] == 1:
+                say(HEADER)
+            abstained |= {row.abstain_reason} if row.abstain_reason else set()
         if output is None:
             say(json_line(row) if as_json else table_line(row))
+    for line in legend(abstained):
+        say(line)
     if output is not None:
-        say(f"{counts['images']} images, {counts['refused']} refused: {output}")
+        noun = "image" if counts["images"] == 1 else "images"
+        say(f"{counts['images']} {noun}, {counts['refused']} refused: {output}")
     if counts["images"] == counts["refused"]:
         sys.exit(1)
 

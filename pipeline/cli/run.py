@@ -44,6 +44,7 @@ def _summary(project: Project, done: "Done") -> Iterator[str]:
 
     registered, classified = done.registered, done.classified
     low, high = registered.interval
+    noun = "image" if classified.images == 1 else "images"
     yield ""
     yield f"Model        {registered.name} version {registered.number}: {registered.verdict}"
     yield (
@@ -52,7 +53,7 @@ def _summary(project: Project, done: "Done") -> Iterator[str]:
     )
     yield f"Champion     models:/{registered.name}@champion is version {registered.champion}"
     yield (
-        f"Classified   {classified.images} new images of {_within(classified.inbox, project)}, "
+        f"Classified   {classified.images} new {noun} of {_within(classified.inbox, project)}, "
         f"by version {classified.model_version}"
     )
     for batch in classified.batches:

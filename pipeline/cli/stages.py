@@ -1,7 +1,10 @@
 """The stages of dvc.yaml: DVC runs them; `dvc repro` is the way to call them."""
 
 import os
-from contextlib import nullcontext
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import click
 
@@ -23,6 +26,26 @@ def split() -> None:
 @click.command()
 def train() -> None:
     """Stage: train a network; keep the epoch that validates best."""
+    with _going_on():
+        _train()
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Say to whoever interrupts that little is lost. (During its steps, SIGTERM is an error that
+    says more.)"""
+    kept = "the same command goes on from the last checkpoint: of every half minute, and epoch"
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(f"darkroom: interrupted; {kept}")
+    except SystemExit as ended:
+        if ended.code == 128 + signal.SIGTERM:
+            click.echo(f"darkroom: told to end; {kept}", err=True)
+        raise
+
+
+def _train() -> None:
     from pipeline.cli.processes import (
         end_with_starter,
         is_worker,

@@ -4,14 +4,23 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.errors import ProjectError, of_the_disk
 from pipeline.inference.rows import PredictionRow
+from pipeline.serving.abstention import AMBIGUOUS, NO_CLASS, OUT_OF_DISTRIBUTION
 
+HEADER = f"{'label':<19}{'confidence':>10}  path"
+"""Over the lines of `table_line`."""
+MEANING = {
+    OUT_OF_DISTRIBUTION: "unlike the images that the model knows",
+    AMBIGUOUS: "several classes are possible",
+    NO_CLASS: "no class is likely enough",
+}
+"""Why a label should not be relied on."""
 _ROWS_AT_ONCE = 2_000
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 _FORMULA = re.compile(r"[=+\-@＝＋－＠\t\r\n](?!\d*\.?\d*$)")
@@ -23,6 +32,12 @@ def table_line(row: PredictionRow) -> str:
         return f"{'refused':<20} {row.reason:>8}  {row.path}"
     unsure = f"  ({row.abstain_reason})" if row.abstain_reason else ""
     return f"{row.label:<20} {row.confidence:8.4f}  {row.path}{unsure}"
+
+
+def legend(reasons: Collection[str]) -> Iterator[str]:
+    """Explain what `table_line` says in parentheses."""
+    for reason in sorted(reasons):
+        yield f"({reason}): do not rely on the label: {MEANING.get(reason, 'docs/inference.md')}"
 
 
 def json_line(row: PredictionRow) -> str:

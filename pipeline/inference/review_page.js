@@ -186,7 +186,7 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
     unsaved = false;
-    say("Saved " + decided.length + " of " + items.length + " decisions");
+    say("Saved " + decided.length + " of " + items.length + " decisions. Next, where the browser saves to: darkroom review apply ~/Downloads/" + link.download);
   }
 
   const KEYS = {

@@ -8,18 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.data.concerns import images
-from pipeline.serving.abstention import AMBIGUOUS, NO_CLASS, OUT_OF_DISTRIBUTION
+from pipeline.inference.outputs import MEANING
 
 BINS = 20
 """Of confidence, of equal width, from 0 to 1; each holds its lower edge, the last its upper too."""
 SUMMARISED = ("label", "confidence", "reason", "abstain_reason")
 """The columns that are looked at."""
-MEANING = {
-    OUT_OF_DISTRIBUTION: "unlike the images that the model knows",
-    AMBIGUOUS: "several classes are possible",
-    NO_CLASS: "no class is likely enough",
-}
-"""Why a label should not be relied on."""
 _FEW = 10
 """Classes that are told one by one."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.data.concerns import images
 from pipeline.data.limits import image_limits
 from pipeline.data.reading import read_regular
 from pipeline.data.reviewed import Reviewed, place_of, put, read_reviewed, sweep, write_reviewed
@@ -62,7 +63,7 @@ def run(home: Home, params: Params, file: Path, say: Callable[[str], None]) -> A
     new = sorted({each.label for each in decided} - set(published.classes))
     applied = Applied(published.name, len(decided), copied, len(lost), tuple(new), live)
     if lost:
-        say(f"{len(lost)} images cannot be copied, and are left out: {lost[0]}")
+        say(f"left out, as they cannot be copied: {images(len(lost))}: {lost[0]}")
     for line in _lines(applied, len(decisions.items), decided):
         say(line)
     return applied
@@ -80,7 +81,15 @@ def _add_to_the_audit(
 
 
 def _bytes(file: Path) -> bytes:
+    file = file.expanduser()
     try:
+        if not file.exists():
+            raise ReviewError(
+                "there is no such file of decisions",
+                str(file),
+                mend="name the place where the browser saved it: "
+                f"darkroom review apply ~/Downloads/{file.name}",
+            )
         return read_regular(file.resolve(), _LARGEST)
     except (OSError, UnreadableImage) as error:
         said = error.detail if isinstance(error, UnreadableImage) else error.strerror
@@ -167,11 +176,15 @@ def _lines(applied: Applied, items: int, decided: list[Decided]) -> list[str]:
     right = sum(each.label == each.row["label"] for each in decided)
     counts = Counter(each.label for each in decided)
     return [
-        f"{applied.batch}: {applied.decided} of {items} images decided on: {right} as predicted, "
+        f"{applied.batch}: {applied.decided} of {images(items)} decided on: {right} as predicted, "
         f"{applied.decided - right} corrected, {items - applied.decided} skipped",
         f"copied to data/reviewed: {applied.copied}; "
         f"there already, or decided on later: {applied.decided - applied.copied - applied.lost}",
-        *(f"new class: {name} ({counts[name]} images)" for name in applied.new_classes),
+        *(
+            f"new class: {name} ({images(counts[name])}): set aside by ingest until the source "
+            f"has images of {name}, since it could be trained on, but not measured"
+            for name in applied.new_classes
+        ),
         *describe(applied.live),
         "next: darkroom ingest takes them in, for training alone",
     ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.data.folders import printable
 from pipeline.data.limits import image_limits
 from pipeline.errors import Busy, SourceError, of_the_disk
 from pipeline.export.artefact import open_artefact
@@ -79,6 +80,8 @@ def run(
         if params.inference.after == "archive":
             _archive(home, folder, model, by, say)
     show_batches(home, model.name, say)
+    if inbox is None and params.inference.inbox == "auto":
+        _name_strays(folder, say)
     if not batches and not waiting:
         say(f"nothing new in {folder}")
         _remind(home, model.name, params.inference.max_refused, say)
@@ -145,7 +148,7 @@ def _archive(
     except OSError as error:
         raise of_the_disk(error) or error from None
     if moved:
-        say(f"{moved} files moved to {target}")
+        say(f"{moved} {'file' if moved == 1 else 'files'} moved to {target}")
 
 
 def _refuse_too_many_refused(batches: Sequence[Batch], most: float) -> None:
@@ -156,6 +159,17 @@ def _refuse_too_many_refused(batches: Sequence[Batch], most: float) -> None:
             f"inference.max_refused is {most}",
             f"every one has its row, and its reason, in {worst.folder}",
             mend="look at what is delivered; or raise inference.max_refused in params.yaml",
+        )
+
+
+def _name_strays(inbox: Path, say: Callable[[str], None]) -> None:
+    """What lies beside the folders of data/inbox, one for each model, is nobody's."""
+    strays = sorted(p.name for p in inbox.parent.iterdir() if p.is_file() and p.name[0] != ".")
+    if strays:
+        more = f" and {len(strays) - 1} more" if len(strays) > 1 else ""
+        say(
+            f"not looked at: {printable(strays[0])}{more}, beside the inbox in {inbox.parent}; "
+            f"it belongs into {inbox.name}/"
         )
 
 

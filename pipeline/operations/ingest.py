@@ -28,6 +28,7 @@ from pipeline.data.catalogue import (
     write_catalogue,
     write_quarantine,
 )
+from pipeline.data.concerns import images as counted
 from pipeline.data.digits import DIGITS, write_digits_inbox
 from pipeline.data.limits import image_limits
 from pipeline.data.records import (
@@ -242,7 +243,12 @@ def _refuse_overlap(dataset: Path, source: Path) -> None:
 def _describe(ingested: Ingested) -> str:
     refused = ", ".join(f"{count} {reason}" for reason, count in sorted(ingested.refused.items()))
     return (
-        f"dataset {ingested.version[:12]}: {ingested.images} images, {ingested.read} files read"
-        + (f"; {ingested.gone} of the last version are gone" if ingested.gone else "")
+        f"dataset {ingested.version[:12]}: {counted(ingested.images)}, "
+        f"{ingested.read} {'file' if ingested.read == 1 else 'files'} read"
+        + (
+            f"; {ingested.gone} of the last version {'is' if ingested.gone == 1 else 'are'} gone"
+            if ingested.gone
+            else ""
+        )
         + (f"; set aside: {refused} (data/dataset/quarantine.csv)" if refused else "")
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from pipeline.data.concerns import images
 from pipeline.data.limits import image_limits
 from pipeline.data.tables import scratch_beside
 from pipeline.data.thumbnails import Thumbnail, thumbnail
@@ -30,8 +31,11 @@ def page(
     _write(path, render(review, pictures))
     size = path.stat().st_size / 2**20
     told = f"{size:.1f} MiB" if size >= 1 else f"{1024 * size:.0f} KiB"
-    say(f"{len(review.items)} images of {review.batch}: {path} ({told})")
-    say(f"then: darkroom review apply {review.batch}.decisions.json")
+    say(f"{images(len(review.items))} of {review.batch}: {path} ({told})")
+    say(
+        f"then, where the browser saves to: "
+        f"darkroom review apply ~/Downloads/{review.batch}.decisions.json"
+    )
     return path
 
 
@@ -47,7 +51,7 @@ def export_label_studio(
     interface = tasks.with_suffix(".xml")
     _write(interface, label_studio.config(review.classes))
     _write(tasks, json.dumps(label_studio.tasks(review, pictures), indent=1))
-    say(f"{len(review.items)} images of {review.batch}: {tasks}")
+    say(f"{images(len(review.items))} of {review.batch}: {tasks}")
     say(f"their labelling interface, for Settings > Labeling Interface > Code: {interface}")
     say("then export as JSON, and: darkroom review apply FILE")
     return tasks
@@ -77,7 +81,7 @@ def _prepare(
         audited = sum(item.because == AUDIT for item, _ in lost)
         item, error = lost[0]
         say(
-            f"{len(lost)} images are not as they were predicted, {audited} of the audit "
+            f"not as predicted any more: {images(len(lost))}, {audited} of the audit "
             f"(open, as if skipped): {item.path}: {error.reason}"
         )
     shown = tuple(item for item in items if item.sha256 in pictures)

@@ -60,6 +60,15 @@ def test_a_row_is_the_one_that_the_batch_has_but_for_who_asked(project):
             assert [row[name] for name in same] == [other[name] for name in same]
 
 
+def test_the_table_has_a_header_and_explains_each_reason_once(project):
+    abstained = {row["abstain_reason"] for row in lines(project, "photos")} - {None}
+    said = project.run("darkroom", "predict", *SEALED, "photos").stdout.splitlines()
+    assert said[0].split() == ["label", "confidence", "path"]
+    assert said[0].index("path") == said[1].index("photos/")
+    legend = [line.partition(")")[0].lstrip("(") for line in said if line.startswith("(")]
+    assert legend == sorted(abstained)
+
+
 def test_files_come_as_they_are_named_listed_or_matched(project):
     first, second, *_ = sorted(path.name for path in (project.root / "photos").glob("*.png"))
     named = [f"photos/{second}", f"photos/{first}", f"photos/{second}"]

@@ -264,9 +264,24 @@ def test_a_file_that_is_too_large_or_none_is_a_named_error(home, params, tmp_pat
     with (tmp_path / "large").open("wb") as out:
         out.truncate(2**40)
     os.mkfifo(tmp_path / "pipe")
-    for name in ("large", "pipe", "missing", "none/missing", "."):
+    for name in ("large", "pipe", "."):
         with pytest.raises(ReviewError, match="cannot be read"):
             apply_review.run(home, params, tmp_path / name, print)
+
+
+def test_a_file_that_is_not_there_is_looked_for_where_browsers_save(home, params, tmp_path):
+    for name in ("x.decisions.json", "none/x.decisions.json"):
+        with pytest.raises(ReviewError, match="no such file") as caught:
+            apply_review.run(home, params, tmp_path / name, print)
+        assert "~/Downloads/x.decisions.json" in caught.value.mend
+
+
+def test_of_a_new_class_it_is_said_that_ingest_sets_it_aside(home, params, tmp_path):
+    file = reviews.write(tmp_path / "decisions.json", made(home, {"0.png": "owl"}))
+    said: list[str] = []
+    apply_review.run(home, params, file, said.append)
+    (line,) = (line for line in said if line.startswith("new class: owl (1 image)"))
+    assert "set aside by ingest until the source has images of owl" in line
 
 
 @pytest.mark.parametrize(

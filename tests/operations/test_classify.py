@@ -3,7 +3,7 @@
 import pytest
 import reviews
 
-from pipeline.operations.classify import _remind
+from pipeline.operations.classify import _name_strays, _remind
 from pipeline.workspace import Home
 
 GOOD, BAD = 200, b"no image"
@@ -21,3 +21,17 @@ def test_of_a_batch_within_the_limit_nothing_is_said(tmp_path):
     home = reviews.publish(tmp_path, {"a.png": BAD, "b.png": GOOD})
     _remind(home, reviews.NAME, 0.5, pytest.fail)
     _remind(Home(tmp_path / "new"), reviews.NAME, 0.5, pytest.fail)
+
+
+def test_a_file_one_level_too_high_is_named_and_other_inboxes_are_not(tmp_path):
+    inbox = tmp_path / "inbox" / "photos"
+    for folder in (inbox, inbox.with_name("digits")):
+        folder.mkdir(parents=True)
+    _name_strays(inbox, pytest.fail)
+    (inbox.parent / "oops.jpg").touch()
+    (inbox.parent / ".DS_Store").touch()
+    said: list[str] = []
+    _name_strays(inbox, said.append)
+    assert said == [
+        f"not looked at: oops.jpg, beside the inbox in {inbox.parent}; it belongs into photos/"
+    ]
