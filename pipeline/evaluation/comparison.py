@@ -9,11 +9,13 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 from pipeline.evaluation.difference import Difference, Pair, bounds, by_bootstrap, interval
-from pipeline.evaluation.power import smallest_difference
+from pipeline.evaluation.power import ordinal, smallest_difference
 from pipeline.evaluation.randomisation import p_value
 from pipeline.metrics import LOWER_IS_BETTER, Labels, Probabilities
 
 _RESAMPLES_OF_COUNTS = 10_000  # three numbers each, instead of all images
+_WIDE = 0.1
+"""A margin above it lets pass what nobody would call as good."""
 _SAME = 1e-4  # to which the exported model agrees with the trained one
 
 
@@ -146,8 +148,9 @@ def judge_accuracy(
     return _judge(difference, margin, mcnemar(only_challenger, only_champion, side) <= alpha)
 
 
-def describe(comparison: Comparison) -> str:
-    """One line for the model's card."""
+def describe(comparison: Comparison, use: int = 1) -> str:
+    """One line for the model's card, in plain words first, then its figures; *use*: how often the
+    test images have been opened."""
     c = comparison
     left_out = f"; {c.left_out} that the champion knows are left out" * (c.left_out > 0)
     if c.difference is None:
@@ -161,11 +164,33 @@ def describe(comparison: Comparison) -> str:
     )
     is_up = (d.value >= 0) != (c.metric in LOWER_IS_BETTER)
     return (
-        f"{c.verdict}: {c.metric} {'higher' if is_up else 'lower'} by {abs(d.value):.4f} "
+        f"{_plain(c, d, use)}{c.metric} {'higher' if is_up else 'lower'} by {abs(d.value):.4f} "
         f"(95% {d.interval[0]:+.4f} to {d.interval[1]:+.4f}, + is better) on {c.images} images"
         f"{left_out}; right alone: challenger {c.only_challenger}, champion {c.only_champion}, "
         f"McNemar p {c.p_value:.3g}{randomised}; at alpha {c.alpha:.2g} this test set shows {shows}"
     )
+
+
+def _plain(comparison: Comparison, difference: Difference, use: int) -> str:
+    """The verdict, and what it means where its name alone would mislead."""
+    c, d = comparison, difference
+    if c.verdict is Verdict.NOT_WORSE:
+        wide = " (a wide margin: much worse models pass it)" * (
+            c.margin > _WIDE and c.metric not in LOWER_IS_BETTER
+        )
+        return f"{c.verdict} by more than {c.margin:g}{wide}: "
+    if c.verdict is not Verdict.CANNOT_TELL:
+        return f"{c.verdict}: "
+    again = f", judged on for the {ordinal(use)} time," * (use > 1)
+    if d.value == 0:
+        says = f"as good on these {c.images} images{again} but they cannot prove it"
+    elif d.interval[0] > 0 or d.interval[1] < 0:
+        side = "better" if d.value > 0 else "worse"
+        says = f"probably {side}, but these {c.images} images{again} cannot prove it"
+    else:
+        side = "better" if d.value > 0 else "worse"
+        says = f"{side} on these {c.images} images{again} but that may be chance"
+    return f"{c.verdict}: {says}; "
 
 
 def _tango(gained: int, lost: int, images: int, alpha: float) -> float:

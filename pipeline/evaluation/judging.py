@@ -23,6 +23,8 @@ from pipeline.params import ChampionGate, GateParams
 from pipeline.serving.engine import FP32
 
 _WORST_FIRST = (Verdict.WORSE, Verdict.CANNOT_TELL, Verdict.NOT_WORSE, Verdict.BETTER)
+BEWARE = "BEWARE"
+"""Begins the verdict on a model that may be guessing."""
 _SEED = 0
 """Of the bootstrap: equal answers are judged equally."""
 
@@ -40,6 +42,8 @@ class Judgement:
     gates: tuple[GateRow, ...]
     commonest: float
     """What always naming the commonest class would reach."""
+    use: int
+    """How often these test images have been opened."""
 
     @property
     def comparison(self) -> Comparison | None:
@@ -98,6 +102,7 @@ def judge(
         comparisons=compared,
         gates=judge_gates(gate, figures, decisive),
         commonest=float(np.bincount(labels).max() / len(labels)),
+        use=use,
     )
 
 
@@ -133,15 +138,15 @@ def compare_variants(
 
 
 def verdict(judgement: Judgement) -> str:
-    """One line: whether it is promoted, and why."""
+    """One line: a warning where it may be guessing, whether it is promoted, and why."""
     failed = [describe_row(r) for r in judgement.gates if not r.passed and r.name != CHAMPION]
     comparison = judgement.comparison
-    against = describe(comparison) if comparison else "there was no champion"
+    against = describe(comparison, judgement.use) if comparison else "there was no champion"
     line = "; ".join(["promoted" if judgement.promoted else "not promoted", *failed, against])
     if judgement.intervals["accuracy"][0] <= judgement.commonest:
-        line += (
-            "; BEWARE: not surely better than always naming the commonest class "
-            f"({judgement.commonest:.4f})"
+        line = (
+            f"{BEWARE}: not surely better than always naming the commonest class "
+            f"({judgement.commonest:.4f}); {line}"
         )
     return line
 

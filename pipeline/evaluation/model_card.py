@@ -7,6 +7,7 @@ from pipeline.evaluation.comparison import Comparison, describe
 from pipeline.evaluation.gate import GateRow, bound_words
 from pipeline.evaluation.judging import Judgement, verdict
 from pipeline.evaluation.markdown import code, table, text
+from pipeline.evaluation.power import ordinal
 from pipeline.evaluation.slices import SMALL
 from pipeline.evaluation.start import Contamination, licence, seen, told
 
@@ -104,7 +105,7 @@ def _champion(origin: Origin, judgement: Judgement) -> Iterator[str]:
     yield f"Version {origin.champion}, run again on the same test images; variant by variant:"
     yield ""
     for name, comparison in judgement.comparisons.items():
-        yield f"- {name}: {describe(comparison)}"
+        yield f"- {name}: {describe(comparison, origin.test_use)}"
     for name, why in origin.set_aside.items():
         yield f"- the champion's {name} is set aside on this processor: {text(why, 200)}"
     yield ""
@@ -124,8 +125,9 @@ def _shown(comparison: Comparison) -> str:
 
 def _figures(origin: Origin, judgement: Judgement) -> Iterator[str]:
     yield (
-        f"{judgement.images} {seen(origin.contamination.as_tag())}; these were opened for the "
-        f"{_ordinal(origin.test_use)} time. Of several variants the worst counts."
+        f"{judgement.images} {seen(origin.contamination.as_tag(), origin.test_use == 1)}; these "
+        f"were opened for the {ordinal(origin.test_use)} time. Of several variants the "
+        "worst counts."
     )
     yield ""
     for sentence in told(origin.contamination):
@@ -233,8 +235,3 @@ def _number(value: float | None) -> str:
 
 def _interval(interval: tuple[float, float] | None) -> str:
     return "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-
-
-def _ordinal(number: int) -> str:
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{'th' if number % 100 in (11, 12, 13) else ending}"

@@ -19,6 +19,12 @@ def spent(alpha: float, use: int) -> float:
     return alpha / (use * (use + 1))
 
 
+def ordinal(use: int) -> str:
+    """Return 1st, 2nd, 3rd, 4th, ... for the number of a use."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(use % 10, "th")
+    return f"{use}{'th' if use % 100 in (11, 12, 13) else ending}"
+
+
 def power(images: int, discordance: float, difference: float, alpha: float) -> float:
     """Return how often an accuracy higher by *difference* is shown, at the one-sided level *alpha*.
 

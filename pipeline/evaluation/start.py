@@ -52,14 +52,15 @@ def licence(start: str) -> str:
     return "its own licence: see the card of that model at huggingface.co/timm"
 
 
-def seen(tag: Mapping[str, int | bool] | None) -> str:
+def seen(tag: Mapping[str, int | bool] | None, is_first_use: bool = True) -> str:
     """Return what may be said of the test images in a few words, after their number; *tag* is
-    `as_tag`'s, None where nobody has recorded it."""
+    `as_tag`'s, None where nobody has recorded it.
+    Earlier models were judged on them where this use of them is not the first."""
     images, whole = (tag["images"], tag["whole"]) if tag else (0, False)
     if images:
         return f"images, {'' if whole else 'at least '}{images} of which its starting weights know"
     if whole:
-        return "images that nothing else looked at"
+        return f"images that {'nothing else' if is_first_use else 'no training'} looked at"
     return "images that its own training did not look at (its starting weights may have)"
 
 

@@ -22,6 +22,7 @@ from pipeline.data.splits import Splits, read_splits
 from pipeline.errors import ProjectError
 from pipeline.evaluation.judging import verdict
 from pipeline.evaluation.model_card import model_card, shortened
+from pipeline.evaluation.power import ordinal
 from pipeline.evaluation.start import seen
 from pipeline.export.artefact import check_digest, open_artefact
 from pipeline.graph import dataset_version, stage_key, training_key
@@ -233,9 +234,15 @@ def _read(version: Version, new: bool, champion: int | None) -> Registered:
         accuracy=float(tags["test.accuracy"]),
         interval=(float(tags["test.accuracy_low"]), float(tags["test.accuracy_high"])),
         images=int(tags["test.images"]),
-        seen=seen(json.loads(tags.get(_SEEN, "null"))),
+        seen=_seen(tags),
         verdict=tags["darkroom.verdict"],
     )
+
+
+def _seen(tags: Mapping[str, str]) -> str:
+    use = int(tags.get("test_use", "1"))
+    again = "" if use == 1 else f", opened for the {ordinal(use)} time"
+    return seen(json.loads(tags.get(_SEEN, "null")), use == 1) + again
 
 
 def _describe(registered: Registered) -> str:

@@ -33,9 +33,10 @@ def judged(
     known: range = range(0),
     use: int = 1,
     latency: float | None = None,
+    margin: float = 0.0,
     **gates: Any,
 ) -> Judgement:
-    rule = {"metric": "accuracy", "alpha": 0.05, "margin": 0.0, "promote_if": "not_worse"}
+    rule = {"metric": "accuracy", "alpha": 0.05, "margin": margin, "promote_if": "not_worse"}
     gate = GateParams.model_validate({"champion": rule | gates.pop("champion", {})} | gates)
     mask = np.isin(np.arange(N), list(known))
     return judge(gate, challenger, champion, mask, CLASSES, {}, use=use, latency_p99_ms=latency)
@@ -64,6 +65,23 @@ def test_a_challenger_is_promoted_where_it_is_better_or_answers_alike(ours, thei
     assert told.comparison.verdict is expected
     assert told.promoted is (expected in (Verdict.BETTER, Verdict.NOT_WORSE))
     assert f"promoted; {expected}: " in verdict(told)
+
+
+def test_a_verdict_that_cannot_tell_says_in_words_what_is_likely():
+    much, little = answers(range(12)), answers(range(6))
+    told = verdict(judged({"fp32": much}, {"fp32": GOOD}, use=3))
+    assert told.startswith(
+        "not promoted; cannot tell: probably worse, but these 200 images, judged on for the 3rd "
+        "time, cannot prove it; accuracy lower by 0.0350"
+    )
+    told = verdict(judged({"fp32": little}, {"fp32": GOOD}))
+    assert "cannot tell: worse on these 200 images but that may be chance; accuracy" in told
+
+
+def test_what_passes_by_a_margin_is_said_to_pass_by_it_and_a_wide_one_is_remarked():
+    for margin, said in ((0.1, "0.1: accuracy lower"), (0.5, "0.5 (a wide margin: much worse")):
+        told = judged({"fp32": answers(range(9))}, {"fp32": GOOD}, margin=margin)
+        assert f"promoted; not worse by more than {said}" in verdict(told)
 
 
 def test_one_variant_that_is_worse_keeps_the_other_from_serving():
@@ -119,7 +137,8 @@ def test_a_latency_gate_needs_a_latency(latency, passed):
 
 
 def test_a_model_that_is_no_better_than_the_commonest_class_carries_a_warning():
-    assert "BEWARE" in verdict(judged({"fp32": HALF}, None))
+    warned = verdict(judged({"fp32": HALF}, None))
+    assert warned.startswith("BEWARE: not surely better") and "promoted; there was no" in warned
     assert "BEWARE" not in verdict(judged({"fp32": POOR}, None))
 
 

@@ -34,6 +34,7 @@ def test_only_test_images_that_no_start_knows_are_said_to_be_unseen(found, said)
 
 
 def test_nothing_is_promised_of_a_version_of_an_older_darkroom():
+    assert seen(Contamination().as_tag(), False) == "images that no training looked at"
     assert "may have" in seen(None)
 
 
