@@ -469,11 +469,21 @@ def _parse(path: Path) -> Any:
             ) from None
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or error
+        if mark and (glued := _glued(path, mark.line)):
+            where, problem = glued, "a space must follow the colon of a key"
         raise ParamsError(
-            f"params.yaml is not YAML: {getattr(error, 'problem', None) or error}",
-            where,
-            mend="mend that line of params.yaml",
+            f"params.yaml is not YAML: {problem}", where, mend="mend that line of params.yaml"
         ) from None
+
+
+def _glued(path: Path, line: int) -> str | None:
+    """Return where a key has no space after its colon, which YAML notices a line, the *line*, from
+    0, too late."""
+    lines = path.read_text(errors="replace").splitlines()
+    if 0 < line <= len(lines) and re.match(r"\s*\w+:[^\s:]", lines[line - 1]):
+        return f"line {line}: {lines[line - 1].strip()[:60]}"
+    return None
 
 
 def _describe(fault: Any) -> str:
@@ -484,6 +494,9 @@ def _describe(fault: Any) -> str:
         return f"{key}: missing"
     if fault["type"] == "range":
         return f"{key}.{fault['ctx']['name']}: {fault['msg']}"
+    bound = {"AtLeast": "min", "AtMost": "max"}.get(fault.get("ctx", {}).get("class_name"))
+    if bound and isinstance(fault["input"], int | float):
+        return f"{key}: write {{{bound}: {fault['input']}}}, not {fault['input']} alone"
     return f"{key}: {_message(fault)}, not {str(fault['input'])[:40]!r}"
 
 

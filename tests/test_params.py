@@ -121,6 +121,19 @@ def test_broken_yaml_is_told_with_its_line(tmp_path, broken, line):
     assert fault_of(path).where[0].startswith(f"line {line}, ")
 
 
+def test_a_key_without_a_space_after_its_colon_is_told_by_its_own_line(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("# knobs\ndata:\n  min_per_class: 1\n  source:/work/a\n  max_lost: 1\n")
+    error = fault_of(path)
+    assert error.where == ("line 4: source:/work/a",) and "space" in error.what
+
+
+@pytest.mark.parametrize(("key", "bound"), [("accuracy", "min"), ("latency_p99_ms", "max")])
+def test_a_gate_that_is_a_bare_number_is_told_how_to_write_it(edited, key, bound):
+    error = fault_of(edited({f"gate.{key}": 0.9}))
+    assert error.where == (f"gate.{key}: write {{{bound}: 0.9}}, not 0.9 alone",)
+
+
 def test_an_unfinished_merge_is_called_by_its_name(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("data:\n<<<<<<< HEAD\n  source: a\n=======\n  source: b\n>>>>>>> other\n")

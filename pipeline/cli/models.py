@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -10,7 +12,12 @@ from rich.text import Text
 
 from pipeline.cli.here import project_here, say
 
+if TYPE_CHECKING:
+    from pipeline.operations.models import Listed
+
 _WIDE = 300
+_ROOMY, _MIDDLING = 140, 100
+"""Characters a line for all columns, and for all but the dataset's and the digest's."""
 
 
 @click.command()
@@ -34,8 +41,16 @@ def register() -> None:
         say("then: darkroom classify answers what lies in the inbox, by the champion")
 
 
+def _number(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and int(value) > 0):
+        raise click.BadParameter(
+            f"{value!r} is no version's number, such as 1; darkroom models shows them"
+        )
+    return int(value)
+
+
 @click.command()
-@click.argument("version", type=click.IntRange(min=1))
+@click.argument("version", callback=_number)
 def promote(version: int) -> None:
     """Make VERSION, a number, the champion; it must have passed its gates."""
     from pipeline.operations.promote import promote as run
@@ -60,14 +75,32 @@ def models() -> None:
 
     project = project_here()
     listed = run(project.home, project.params)
-    table = Table(
-        "version", "aliases", "registered", "test accuracy", "verdict", "dataset", "digest"
-    )
-    for row in listed:
-        cells = (str(row.number), ", ".join(row.aliases), row.registered, row.accuracy)
-        table.add_row(*map(Text, (*cells, row.verdict, row.dataset, row.digest)))
     # Elsewhere than on a terminal a table is as wide as its words
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+    console = Console(width=None if sys.stdout.isatty() else _WIDE)
+    console.print(_table(listed, console.width))
+
+
+def _table(listed: "list[Listed]", width: int) -> Table:
+    """Return the versions; where *width* is little, what a person needs least is left out."""
+    between, before_interval = (", ", " (") if width >= _ROOMY else ("\n", "\n(")
+    columns: dict[str, Callable[[Listed], str]] = {
+        "version": lambda row: str(row.number),
+        "aliases": lambda row: between.join(row.aliases),
+        "registered": lambda row: row.registered,
+        "test accuracy": lambda row: row.accuracy.replace(" (", before_interval),
+        "verdict": lambda row: row.verdict,
+        "dataset": lambda row: row.dataset,
+        "digest": lambda row: row.digest,
+    }
+    left_out = {"dataset", "digest"} if width < _ROOMY else set()
+    left_out |= {"registered"} if width < _MIDDLING else set()
+    shown = {name: cell for name, cell in columns.items() if name not in left_out}
+    table = Table()
+    for name in shown:
+        table.add_column(name, overflow="fold", no_wrap=name != "verdict")
+    for row in listed:
+        table.add_row(*(Text(cell(row)) for cell in shown.values()))
+    return table
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """The verb that answers over HTTP."""
 
+import errno
 import os
 import socket
 import sys
@@ -16,7 +17,13 @@ _HOST = "127.0.0.1"
 
 @click.command()
 @click.argument("version", default="champion", metavar="[VERSION|ALIAS]")
-@click.option("--port", default=5001, show_default=True, help="Port on 127.0.0.1.")
+@click.option(
+    "--port",
+    default=5001,
+    type=click.IntRange(1, 65535),
+    show_default=True,
+    help="Port on 127.0.0.1.",
+)
 def serve(version: str, port: int) -> None:
     """Check a registered model, the champion by default, and serve it by `mlflow models serve`."""
     from pipeline.operations.serve import fetch
@@ -46,5 +53,11 @@ def _refuse_taken(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))
-        except (OSError, OverflowError):
-            raise Busy(f"port {port} is taken, or none", mend="choose another: --port") from None
+        except OSError as error:
+            is_taken = error.errno == errno.EADDRINUSE
+            why = (
+                "is taken: another program listens there"
+                if is_taken
+                else (f"cannot be used: {error.strerror}")
+            )
+            raise Busy(f"port {port} {why}", mend=f"choose another: --port {port + 1}") from None

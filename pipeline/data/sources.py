@@ -45,8 +45,8 @@ def open_source(name: str, home: Home) -> Source:
             f"the source {name} is "
             + ("neither a folder nor a list of images" if path.exists() else "missing"),
             f"looked for {path}",
-            mend="set data.source in params.yaml to a folder of class folders, "
-            "or to a .csv or .parquet file with the columns path and label",
+            mend="name, by --source or as data.source in params.yaml, a folder of class folders, "
+            "or a .csv or .parquet file with the columns path and label",
         )
     _refuse_without_classes(name, path)
     return Source(name, path)

@@ -56,7 +56,7 @@ class Origin:
 def model_card(origin: Origin, judgement: Judgement) -> str:
     """Return the whole card; what matters most comes first, so that it can be cut at its end."""
     sections = (
-        (f"# {text(origin.name)}", _what(origin, judgement)),
+        (_title(origin, judgement), _what(origin, judgement)),
         ("## Gates", _gates(judgement.gates)),
         ("## Against the champion", _champion(origin, judgement)),
         ("## Figures on the test images", _figures(origin, judgement)),
@@ -67,6 +67,12 @@ def model_card(origin: Origin, judgement: Judgement) -> str:
         ("## Slices", _slices(judgement)),
     )
     return "\n".join(line for title, lines in sections for line in (title, "", *lines, ""))
+
+
+def _title(origin: Origin, judgement: Judgement) -> str:
+    """With the figure that is looked for first: MLflow's list of versions shows this line alone."""
+    accuracy = _number(judgement.figures["accuracy"])
+    return f"# {text(origin.name)}: accuracy {accuracy} on {judgement.images} test images"
 
 
 def shortened(card: str, most: int = DESCRIPTION) -> str:

@@ -3,9 +3,14 @@
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from pipeline.errors import RegistryError
-from pipeline.params import Params
+from pipeline.evaluation.comparison import Verdict
+from pipeline.evaluation.gate import describe_row
+from pipeline.evaluation.judging import BEWARE
+from pipeline.operations.gates_now import failed_now
+from pipeline.params import GateParams, Params
 from pipeline.tracking import aliases, registry
 from pipeline.tracking.registry import Version
 from pipeline.tracking.store import connect, reaching
@@ -36,12 +41,16 @@ def run(home: Home, params: Params) -> list[Listed]:
             )
         held = registry.aliases(client, name)
     return [
-        _listed(version, tuple(sorted(a for a, n in held.items() if n == version.number)))
+        _listed(
+            version,
+            tuple(sorted(a for a, n in held.items() if n == version.number)),
+            params.gate,
+        )
         for version in reversed(versions)
     ]
 
 
-def _listed(version: Version, names: tuple[str, ...]) -> Listed:
+def _listed(version: Version, names: tuple[str, ...], gate: GateParams) -> Listed:
     tags = version.tags
     when = datetime.fromtimestamp(version.created / 1000, UTC)
     return Listed(
@@ -49,7 +58,7 @@ def _listed(version: Version, names: tuple[str, ...]) -> Listed:
         aliases=names,
         registered=when.strftime("%Y-%m-%d %H:%M"),
         accuracy=_accuracy(tags),
-        verdict=_verdict(version),
+        verdict=_verdict(version) + _since(version, names, gate),
         dataset=tags.get("darkroom.dataset", "-")[:8],
         digest=version.serving_digest[:12] or "-",
     )
@@ -66,10 +75,23 @@ def _accuracy(tags: dict[str, str]) -> str:
 def _verdict(version: Version) -> str:
     """In a few words: what it failed at, or how it stood against the champion of its day."""
     rows = aliases.gates_of(version)
+    said = str(version.tags.get("darkroom.verdict", "-"))
     if not rows:
-        return str(version.tags.get("darkroom.verdict", "-"))[:60]
-    champion = next((r["verdict"] for r in rows if r["name"] == "champion"), "")
+        return said[:60]
+    warning = f"{BEWARE}, may be guessing; " if BEWARE in said else ""
+    champion = next((_against(r) for r in rows if r["name"] == "champion"), "")
     failed = [r["name"] for r in rows if not r["passed"] and r["name"] != "champion"]
     if failed:
-        return f"not promoted: {', '.join(failed)}; {champion}"
-    return f"{'promoted' if aliases.passed(version) else 'not promoted'}: {champion}"
+        return f"{warning}not promoted: {', '.join(failed)}; {champion}"
+    return f"{warning}{'promoted' if aliases.passed(version) else 'not promoted'}: {champion}"
+
+
+def _against(row: dict[str, Any]) -> str:
+    within = row["verdict"] == Verdict.NOT_WORSE and row.get("bound")
+    return f"{row['verdict']} by more than {-row['bound']:g}" if within else str(row["verdict"])
+
+
+def _since(version: Version, names: tuple[str, ...], gate: GateParams) -> str:
+    """What serves was judged by the gates of its day."""
+    failed = failed_now(version, gate) if registry.CHAMPION in names else []
+    return "".join(f"; fails today's gate: {describe_row(row)}" for row in failed)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from pipeline.errors import RegistryError
 from pipeline.evaluation.gate import GateRow, describe_row
+from pipeline.operations.gates_now import have_changed
 from pipeline.operations.lock import registry_lock
-from pipeline.params import Params
+from pipeline.params import GateParams, Params
 from pipeline.tracking import aliases, registry
 from pipeline.tracking.loading import open_version
 from pipeline.tracking.registry import CHAMPION, Version
@@ -23,7 +24,7 @@ def promote(home: Home, params: Params, number: int, say: Callable[[str], None])
     client, name = connect(home, os.environ), params.model_name
     with reaching(home, os.environ), registry_lock(home):
         version = registry.named(client, f"models:/{name}/{number}")
-        _refuse_unpassed(version)
+        _refuse_unpassed(version, params.gate)
         before = registry.by_alias(client, name, CHAMPION)
         if before and before.number == number:
             say(f"{name} version {number} is the champion already")
@@ -49,14 +50,18 @@ def rollback(home: Home, params: Params, say: Callable[[str], None]) -> None:
     say(f"{name}: champion: version {target.number} again; before: version {present.number}")
 
 
-def _refuse_unpassed(version: Version) -> None:
+def _refuse_unpassed(version: Version, gate: GateParams) -> None:
     if aliases.passed(version):
         return
     failed = [describe_row(GateRow(**r)) for r in aliases.gates_of(version) if not r["passed"]]
+    where = failed[:2] or ["it was not registered by Darkroom, or by one that had no gates"]
+    if have_changed(version, gate):
+        where.append("`gate` in params.yaml has changed since: that judges new models alone")
     raise RegistryError(
         f"{version.name} version {version.number} did not pass its gates",
-        *(failed or ["it was not registered by Darkroom, or by one that had no gates"]),
-        mend="train a better one; or change `gate` in params.yaml, and register a new model",
+        *where,
+        mend="train another one (any change of `train`, such as its seed, makes a new model) and "
+        "register it: a known model is not judged again, whatever `gate` becomes",
     )
 
 

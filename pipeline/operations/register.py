@@ -26,6 +26,7 @@ from pipeline.evaluation.power import ordinal
 from pipeline.evaluation.start import seen
 from pipeline.export.artefact import check_digest, open_artefact
 from pipeline.graph import dataset_version, stage_key, training_key
+from pipeline.operations.gates_now import have_changed
 from pipeline.operations.lock import registry_lock
 from pipeline.operations.opening import Champion, Opened, open_champion, open_test, origin_of
 from pipeline.params import Params
@@ -86,6 +87,11 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
         present = registry.by_alias(client, name, registry.CHAMPION)
         registered = _read(version, new, present.number if present else None)
     say(_describe(registered))
+    if not new and have_changed(version, params.gate):
+        say(
+            "`gate` in params.yaml has changed since: a known model is not judged again, "
+            "only a new one is"
+        )
     return registered
 
 
@@ -189,6 +195,14 @@ def _has_earned(client: Store, version: Version) -> bool:
 
 def _refuse_stale(workspace: Workspace, home: Home, params: Params) -> None:
     """The test images of one split may be the training images of another."""
+    if not all(
+        (of / "card.json").exists() for of in (workspace.training_report, workspace.export_report)
+    ):
+        raise ProjectError(
+            "there is no trained and exported model here yet",
+            "nothing was trained, or `dvc repro` is still at work or was cut off",
+            mend="dvc repro, to its end; then darkroom register",
+        )
     training = read_card(workspace.training_report / "card.json").get("training_key")
     export = read_card(workspace.export_report / "card.json").get("export_key")
     for stage, recorded, key in (

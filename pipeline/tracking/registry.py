@@ -68,7 +68,7 @@ def champion(client: Store, name: str) -> Version:
     if found is None:
         raise RegistryError(
             f"model {name} has no champion yet",
-            "classifying needs a registered version with the alias `champion`",
+            "classify, serve and rollback need a registered version with the alias `champion`",
             mend="darkroom run, or darkroom register; darkroom models says which gates failed",
         )
     return found
@@ -96,7 +96,7 @@ def named(client: Store, uri: str) -> Version:
         raise RegistryError(
             f"the registry holds no {uri}",
             f"versions of {name}: {shown or 'none'}",
-            mend="make ui shows all models, their versions and aliases",
+            mend="darkroom models shows this project's versions and aliases; make ui, all models",
         )
     return found
 

@@ -28,6 +28,7 @@ from pipeline.data.splits import Splits, read_splits, write_splits
 from pipeline.errors import ArtefactError, ProjectError, RegistryError
 from pipeline.operations import models, opening
 from pipeline.operations.promote import promote, rollback
+from pipeline.params import set_values
 from pipeline.serving.choice import SelfTest
 from pipeline.tracking import registry
 from pipeline.workspace import Home
@@ -91,14 +92,14 @@ def test_of_four_challengers_the_better_one_and_an_equal_one_are_promoted(regist
         firsts,
         (
             "**promoted; there was no champion",
-            "**not promoted; worst_class_recall 0.0000, at least 0.5000: failed; worse: accuracy",
+            "; not promoted; worst_class_recall 0.0000, at least 0.5000: failed; worse: accuracy",
             "**promoted; not worse: the same answers as the champion's",
-            "**not promoted; worst_class_recall 0.0000, at least 0.5000: failed; better: accuracy",
+            "; not promoted; worst_class_recall 0.0000, at least 0.5000: failed; better: accuracy",
             "**promoted; better: accuracy higher by 0.2600",
         ),
         strict=True,
     ):
-        assert first.startswith(said)
+        assert said in first and first.startswith(("**promoted", "**BEWARE"))
 
 
 def test_only_a_better_one_is_promoted_where_better_is_asked_for(project, register):
@@ -118,7 +119,8 @@ def test_what_this_test_set_cannot_tell_is_not_promoted(register, version):
 
 def test_a_first_model_that_fails_a_gate_leaves_no_champion(register):
     told = register(ALWAYS_DARK)
-    assert told.champion is None and told.verdict.startswith("not promoted; worst_class_recall")
+    assert told.champion is None and told.verdict.startswith("BEWARE: not surely better")
+    assert "; not promoted; worst_class_recall" in told.verdict
 
 
 def test_what_the_test_images_showed_is_on_the_version_its_run_and_its_model(
@@ -239,6 +241,12 @@ def test_a_missing_model_is_named_and_not_called_a_silent_store(project):
     with pytest.raises(ProjectError, match="No such file") as caught:
         project.register()
     assert str(project.workspace.serving) in str(caught.value)
+
+
+def test_before_any_training_register_says_that_there_is_none(project):
+    with pytest.raises(ProjectError, match="no trained and exported model") as caught:
+        project.register()
+    assert "FileNotFoundError" not in str(caught.value)
 
 
 def test_a_known_model_is_not_measured_again(project, register):
@@ -371,7 +379,39 @@ def test_a_version_that_failed_is_not_promoted_and_the_gate_is_named(project, re
     with pytest.raises(RegistryError, match="version 2 did not pass its gates") as caught:
         promote(project.home, project.params, 2, print)
     assert "worst_class_recall 0.0000, at least 0.5000: failed" in str(caught.value)
-    assert serving() == 1
+    assert serving() == 1 and "has changed since" not in str(caught.value)
+
+
+def test_gates_that_changed_since_are_told_of_a_known_model_and_of_the_champion(project, register):
+    register(MEDIOCRE)
+    plain = project.workspace.params.read_text()
+    declared = "  accuracy: {min: 0.9}\n  champion:  "
+    project.workspace.params.write_text(plain.replace("  champion:  ", declared, 1))
+    (listed,) = models.run(project.home, project.params)
+    assert listed.verdict.startswith("promoted: no champion; fails today's gate: accuracy 0.7367")
+    said: list[str] = []
+    project.register(said.append)
+    assert said[1].startswith(
+        "`gate` in params.yaml has changed since: a known model is not judged"
+    )
+
+
+def test_a_refusal_says_that_other_gates_judge_new_models_alone(project, register):
+    register(ALWAYS_DARK)
+    set_values(project.workspace.params, {"gate.worst_class_recall": {"min": 0.0}})
+    with pytest.raises(RegistryError, match="has changed since") as caught:
+        promote(project.home, project.params, 1, print)
+    assert "not judged again" in caught.value.mend and len(str(caught.value).splitlines()) <= 5
+
+
+def test_the_table_warns_of_a_champion_that_may_be_guessing(project, register):
+    plain = project.workspace.params.read_text()
+    declared = "  worst_class_recall: {'min': 0.5}\n"
+    assert declared in plain
+    project.workspace.params.write_text(plain.replace(declared, ""))
+    register(ALWAYS_DARK)
+    (listed,) = models.run(project.home, project.params)
+    assert listed.verdict == "BEWARE, may be guessing; promoted: no champion"
 
 
 def test_rollback_goes_back_and_promote_goes_forth_again(project, register, capsys):
@@ -421,6 +461,6 @@ def test_the_table_says_who_serves_and_what_failed(project, register):
     assert listed[0].accuracy == "1.0000 (0.9874 to 1.0000)"
     assert [each.verdict for each in listed] == [
         "promoted: better",
-        "not promoted: worst_class_recall; better",
+        "BEWARE, may be guessing; not promoted: worst_class_recall; better",
         "promoted: no champion",
     ]
