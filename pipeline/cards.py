@@ -15,17 +15,36 @@ def write_card(path: Path, card: Mapping[str, Any] | list[Any]) -> None:
     path.write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def parse_json(text: str) -> Any:
+    """Raise ValueError where *text*, whoever wrote it, is no JSON, or nests too deeply to be
+    read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+
+
+def read_json(path: Path) -> Any:
+    """Raise ValueError where *path* is missing, no file (a pipe would be waited for) or no JSON."""
+    if not path.is_file():
+        raise ValueError("there is something else than a file" if path.exists() else "no file")
+    try:
+        return parse_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """Raise ProjectError where *path* is missing or no JSON object."""
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = read_json(path)
         if not isinstance(card, dict):
             raise ValueError("it is no JSON object")
         return card
-    except (OSError, ValueError, TypeError) as error:
+    except ValueError as error:
         raise ProjectError(
             f"{'/'.join(path.parts[-3:])} is missing or damaged",
-            f"{type(error).__name__}: {error}".splitlines()[0][:200],
+            str(error)[:200],
             mend="dvc repro (in a clone: dvc pull first)",
         ) from None
 

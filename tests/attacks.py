@@ -4,6 +4,7 @@ Each attack changes *model*, the stored MLflow model, so that loading it would m
 *canary*; or it makes the model answer wrongly.
 """
 
+import os
 import pickle
 import shutil
 import zipfile
@@ -91,6 +92,44 @@ def name_another_loader(model: Path, canary: Path) -> None:
     ask_for(model, code="code", loader_module="another")
 
 
+def nest_tuples(model: Path, canary: Path) -> None:
+    """To hash such a key takes a reader of pickles 2^60 steps."""
+    (model / "x.bin").write_bytes(b"})" + b"2\x86" * 60 + b"Ns.")
+
+
+def nest_deeper(model: Path, canary: Path) -> None:
+    """To hash such a key overflows the stack of a reader in C."""
+    (model / "x.bin").write_bytes(b"})" + b"\x85" * 1_000_000 + b"Ns.")
+
+
+def add_a_huge_file(model: Path, canary: Path) -> None:
+    """Its bytes are holes: they take room where they are copied to."""
+    with (model / "sparse").open("wb") as out:
+        out.truncate(40 * 2**30)
+
+
+def make_a_file_huge(model: Path, canary: Path) -> None:
+    with (model / SEALED / "fp32.onnx").open("ab") as out:
+        out.truncate(40 * 2**30)
+
+
+def put_a_pipe(model: Path, canary: Path) -> None:
+    """Whoever opens it waits for ever."""
+    (model / "MLmodel").unlink()
+    os.mkfifo(model / "MLmodel")
+
+
+def link_a_file(model: Path, canary: Path) -> None:
+    (model / "MLmodel").rename(model.parent / "MLmodel.kept")
+    (model / "MLmodel").symlink_to(model.parent / "MLmodel.kept")
+
+
+def link_a_folder(model: Path, canary: Path) -> None:
+    """As if all of the disk belonged to the model."""
+    shutil.rmtree(model / SEALED)
+    (model / SEALED).symlink_to("/")
+
+
 def require_a_package(model: Path, canary: Path) -> None:
     """Whoever makes an environment for the model runs its setup.py."""
     add_module(model / "package/setup.py", canary)
@@ -115,18 +154,28 @@ def ask_for(model: Path, **values: str | None) -> None:
 
 ATTACKS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "a byte flipped": (flip_a_byte, r"changed: artifacts/serving/fp32\.onnx"),
-    "another valid model": (swap_for_another_valid_model, r"changed: artifacts/serving/card\.json"),
-    "python_model.pkl": (add_python_model_pkl, r"a pickle.*\n.*python_model\.pkl"),
-    ".pth": (add_pth, r"a pickle.*\n.*data/model\.pth"),
-    ".pt2": (add_pt2, r"a pickle.*\n.*model\.pt2"),
-    "a zip behind a pickle": (put_a_zip_behind_a_pickle, r"a pickle.*\n.*selftest\.npz"),
-    "in an archive": (hide_one_in_an_archive, r"a pickle.*\n.*selftest\.npz"),
-    "an array of objects": (add_an_array_of_objects, r"a pickle.*\n.*selftest\.npz"),
-    "code/": (add_code, r"changed: MLmodel\n *added: code/onnxruntime\.py"),
-    "MLmodel's loader": (name_another_loader, r"changed: MLmodel\n *added: code/another\.py"),
+    "another valid model": (
+        swap_for_another_valid_model,
+        r"added: artifacts/serving/code/darkroom_served",
+    ),
+    "python_model.pkl": (add_python_model_pkl, r"added: python_model\.pkl"),
+    ".pth": (add_pth, r"added: data"),
+    ".pt2": (add_pt2, r"added: artifacts/serving/model\.pt2"),
+    "a zip behind a pickle": (put_a_zip_behind_a_pickle, r"added: artifacts/serving/selftest\.npz"),
+    "in an archive": (hide_one_in_an_archive, r"added: artifacts/serving/selftest\.npz"),
+    "an array of objects": (add_an_array_of_objects, r"added: artifacts/serving/selftest\.npz"),
+    "tuples in tuples": (nest_tuples, r"added: x\.bin"),
+    "a million tuples": (nest_deeper, r"added: x\.bin"),
+    "a huge file": (add_a_huge_file, r"added: sparse"),
+    "a huge graph": (make_a_file_huge, r"changed: artifacts/serving/fp32\.onnx"),
+    "a pipe": (put_a_pipe, r"changed: MLmodel"),
+    "a link": (link_a_file, r"changed: MLmodel"),
+    "a link to /": (link_a_folder, r"changed: artifacts/serving"),
+    "code/": (add_code, r"changed: MLmodel\n *added: code"),
+    "MLmodel's loader": (name_another_loader, r"changed: MLmodel\n *added: code"),
     "requirements": (
         require_a_package,
-        r"changed: requirements\.txt\n *added: package/setup\.py",
+        r"changed: requirements\.txt\n *added: package",
     ),
 }
 """Name → the attack, and what the refusal says."""

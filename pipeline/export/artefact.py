@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline import errors, serving
-from pipeline.cards import write_card
+from pipeline.cards import read_json, write_card
 from pipeline.errors import ArtefactError
 from pipeline.serving.choice import AUTO, SELF_TEST, SelfTest
 from pipeline.serving.engine import FP32, INT8
@@ -98,8 +98,8 @@ def serving_digest(folder: Path) -> str:
     """
     found = _hash_sealed(folder)
     try:
-        stated = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        stated = read_json(folder / DIGESTS)
+    except ValueError:
         stated = None
     if found != stated:
         names = stated if isinstance(stated, dict) else {DIGESTS: None}
@@ -110,7 +110,12 @@ def serving_digest(folder: Path) -> str:
             f"missing, changed or added: {', '.join(wrong)}"[:200],
             mend="seal it again: dvc repro --force export; or register a new version",
         )
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    return digest_of(found)
+
+
+def digest_of(hashes: Mapping[str, str]) -> str:
+    """Return the serving digest of the files that *hashes*, name → sha256, are of."""
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
 def check_digest(folder: Path, expected: str) -> None:

@@ -10,10 +10,9 @@ Whatever is missing can be made from the tags.
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from pipeline.cards import read_card
 from pipeline.data.cache import read_image
@@ -25,7 +24,8 @@ from pipeline.evaluation.model_card import model_card, shortened
 from pipeline.evaluation.power import ordinal
 from pipeline.evaluation.start import seen
 from pipeline.export.artefact import check_digest, open_artefact
-from pipeline.graph import dataset_version, stage_key, training_key
+from pipeline.graph import dataset_version
+from pipeline.operations.at_hand import copy_at_hand, refuse_stale
 from pipeline.operations.gates_now import have_changed
 from pipeline.operations.lock import registry_lock
 from pipeline.operations.opening import Champion, Opened, open_champion, open_test, origin_of
@@ -33,11 +33,11 @@ from pipeline.params import Params
 from pipeline.tracking import aliases, registry, uses
 from pipeline.tracking.aliases import GATE, PROMOTED
 from pipeline.tracking.ancestry import contamination
-from pipeline.tracking.publish import publish
-from pipeline.tracking.record import WEIGHTS
+from pipeline.tracking.publish import is_as_logged, publish
+from pipeline.tracking.record import EXPORT_KEY, WEIGHTS
 from pipeline.tracking.registry import Version
 from pipeline.tracking.store import Store, connect, experiment_id, reaching
-from pipeline.workspace import Home, Workspace
+from pipeline.workspace import Home, Workspace, fresh
 
 _VARIANTS = "test.variants"
 _SEEN = "darkroom.start_knows"
@@ -66,22 +66,18 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
     """Raises StoreUnreachable before any work where MLflow does not answer, ProjectError where
     the model at hand was not made of the splits and parameters at hand."""
     client = connect(home, os.environ)
-    _refuse_stale(workspace, home, params)
     name = params.model_name
-    with (
-        reaching(home, os.environ),
-        registry_lock(home),
-        tempfile.TemporaryDirectory() as scratch,
-    ):
-        serving = Path(scratch) / "serving"  # what is measured is what is registered
-        shutil.copytree(workspace.serving, serving)
-        digest = read_card(workspace.export_report / "card.json")["serving_digest"]
-        check_digest(serving, digest)
+    with reaching(home, os.environ), registry_lock(home), _copied(workspace, home) as copy:
+        refuse_stale(copy, home, params)
+        digest = str(read_card(copy.export_report / "card.json").get("serving_digest"))
+        check_digest(copy.serving, digest)
         known = registry.versions(client, name)
         version = next((v for v in known if v.serving_digest == digest), None)
         new = version is None
         if version is None:
-            version = _register(client, workspace, home, params, serving, digest, known, say)
+            run_id = publish(workspace, home, name)
+            _refuse_another_run(client, run_id, copy)
+            version = _register(client, copy, home, params, run_id, digest, known, say)
         registry.show_figures(client, version, _shown(version.tags))
         aliases.settle(client, version, _has_earned(client, version))
         present = registry.by_alias(client, name, registry.CHAMPION)
@@ -95,24 +91,36 @@ def run(workspace: Workspace, home: Home, params: Params, say: Callable[[str], N
     return registered
 
 
+@contextmanager
+def _copied(workspace: Workspace, home: Home) -> Iterator[Workspace]:
+    """Copy what is at hand to one place at home: what a killed `register` left there is swept."""
+    folder = fresh(home.private / "registering")
+    try:
+        yield copy_at_hand(workspace, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _register(
     client: Store,
     workspace: Workspace,
     home: Home,
     params: Params,
-    serving: Path,
+    run_id: str,
     digest: str,
     known: list[Version],
     say: Callable[[str], None],
 ) -> Version:
-    """Upload the artefact, count the use, open the test split, make a version of what it showed."""
-    name = params.model_name
+    """Upload the artefact, count the use, open the test split, make a version of what it showed.
+
+    *workspace* is a copy that nobody else knows: what is measured is what is registered.
+    """
+    name, serving = params.model_name, workspace.serving
     present = registry.by_alias(client, name, registry.CHAMPION)
     classes = open_artefact(serving, digest).classes
     champion = open_champion(client, home, present, classes) if present else None
     for variant, why in champion.set_aside.items() if champion else ():
         say(f"the champion's {variant} is set aside on this processor: {why}")
-    run_id = publish(workspace, home, name)
     splits = read_splits(workspace.splits)
     start = read_card(workspace.training_report / "card.json").get("start", {})
     known_to_start = contamination(client, start, [row.sha256 for row in splits.of("test")])
@@ -193,28 +201,16 @@ def _has_earned(client: Store, version: Version) -> bool:
     return same and aliases.passed(version)
 
 
-def _refuse_stale(workspace: Workspace, home: Home, params: Params) -> None:
-    """The test images of one split may be the training images of another."""
-    if not all(
-        (of / "card.json").exists() for of in (workspace.training_report, workspace.export_report)
-    ):
+def _refuse_another_run(client: Store, run_id: str, copy: Workspace) -> None:
+    """The run says on which images a model was trained, so it must be of what was copied."""
+    run, exported = client.get_run(run_id), read_card(copy.export_report / "card.json")
+    same = run.data.tags.get(EXPORT_KEY) == exported["export_key"]
+    if not (same and is_as_logged(run, "data/splits.parquet", copy.splits)):
         raise ProjectError(
-            "there is no trained and exported model here yet",
-            "nothing was trained, or `dvc repro` is still at work or was cut off",
-            mend="dvc repro, to its end; then darkroom register",
+            "the files at hand were changed while the model was registered",
+            "no test image was opened",
+            mend="wait until dvc repro is done, then darkroom register",
         )
-    training = read_card(workspace.training_report / "card.json").get("training_key")
-    export = read_card(workspace.export_report / "card.json").get("export_key")
-    for stage, recorded, key in (
-        ("train", training, training_key(workspace, home, params.train)),
-        ("export", export, stage_key(workspace, "export")),
-    ):
-        if recorded != key:
-            raise ProjectError(
-                "the model at hand was not made of the files and parameters at hand",
-                f"since stage {stage} ran, something that it depends on was changed",
-                mend="dvc repro, then darkroom register",
-            )
 
 
 def _identities(client: Store, workspace: Workspace, run_id: str, digest: str) -> dict[str, str]:

@@ -1,34 +1,43 @@
 """From a version in the registry to files on this disk that are what its tags say, and its code.
 
-The tags are what is trusted; the store of the artefacts is not. So nothing of a model is imported,
-nor is its MLmodel read, before every file agrees with the tags. (`mlflow.pyfunc.load_model` knows
-no tags: it imports whatever the store holds.)
+The tags are what is trusted; the store of the artefacts is not. So nothing is fetched that they do
+not name; and nothing of a model is imported, nor is its MLmodel read, nor a file looked at for
+pickles, before every file agrees with the tags. (`mlflow.pyfunc.load_model` knows no tags: it
+imports whatever the store holds.)
 """
 
 import hashlib
-import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeGuard
 
-import mlflow
 from filelock import FileLock
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from ruamel.yaml import YAML
 
+from pipeline.cards import parse_json, read_json
 from pipeline.errors import ArtefactError, RegistryError
-from pipeline.export.artefact import SealedClassifier, check_digest, hash_files, open_artefact
+from pipeline.export.artefact import (
+    DIGESTS,
+    SealedClassifier,
+    check_digest,
+    digest_of,
+    hash_files,
+    open_artefact,
+)
 from pipeline.serving.choice import AUTO
-from pipeline.tracking.packaging import FILES, SERVING, package
+from pipeline.tracking.fetching import differences, fetch, open_store
+from pipeline.tracking.packaging import FILES, SERVING, SIZES, package
 from pipeline.tracking.pickles import find_pickles
 from pipeline.tracking.registry import Version
 from pipeline.workspace import Home, fresh
 
 _LOADER = "mlflow.pyfunc.loaders.code_model"
-_CLIENTS_OWN = "registered_model_meta"
-"""What MLflow's client adds to what it downloads."""
-_FETCH_SECONDS = 600
-"""How long a run waits for another that fetches the same model."""
+_DIGESTS_BYTES = 2**20
+_LOCK_SECONDS = 600
+"""For somebody else's fetch."""
 _MEND = "register it again (darkroom register), or put that file of the artefact back"
 
 
@@ -88,78 +97,157 @@ def _states_files(version: Version) -> bool:
 
 
 def _fetch_whole(home: Home, version: Version) -> Path:
-    tag = version.tags[FILES]
-    folder = home.private / "models" / hashlib.sha256(tag.encode()).hexdigest()
-    return _fetch(version.uri, folder, lambda got: _check_whole(got, version))
+    stated = _stated_files(version)
+    sizes = _stated_sizes(version)
+
+    def bring(place: Path) -> None:
+        store = open_store(version.uri)
+        _refuse_other(version, differences(store, {name: sizes.get(name) for name in stated}))
+        for name in stated:
+            fetch(store, name, place / name)
+
+    folder = home.private / "models" / hashlib.sha256(version.tags[FILES].encode()).hexdigest()
+    return _fetch(home, folder, bring, lambda got: _check_whole(got, version, stated))
 
 
 def _fetch_serving(home: Home, version: Version) -> Path:
+    """Its digests.json, whose own digest the version states, names all files."""
+
+    def bring(place: Path) -> None:
+        store = open_store(version.uri)
+        fetch_digests(store, place)
+        names = [*_sealed_files(place, version), DIGESTS]
+        wanted = {f"{SERVING}/{name}": None for name in names}
+        _refuse_other(version, differences(store, wanted, SERVING))
+        for name in names:
+            fetch(store, f"{SERVING}/{name}", place / name)
+
+    def fetch_digests(store: ArtifactRepository, place: Path) -> None:
+        name = f"{SERVING}/{DIGESTS}"
+        wrong = differences(store, {name: None}, SERVING)
+        _refuse_other(version, {how: [name] for how, names in wrong.items() if name in names})
+        fetch(store, name, place / DIGESTS)
+
     def check(got: Path) -> None:
-        _refuse_pickles(got, version)
         check_digest(got, version.serving_digest)
+        _refuse_pickles(got, version)
 
     folder = home.private / "models" / version.serving_digest / "serving"
-    return _fetch(f"{version.uri}/{SERVING}", folder, check)
+    return _fetch(home, folder, bring, check)
 
 
-def _fetch(uri: str, folder: Path, check: Callable[[Path], None]) -> Path:
-    """Return *folder*, where it passes *check*; else what the registry holds, moved there.
+def _sealed_files(folder: Path, version: Version) -> dict[str, str]:
+    """What digests.json in *folder* states, once it is the one that was registered."""
+    file = folder / DIGESTS
+    try:
+        stated = read_json(file) if file.stat().st_size <= _DIGESTS_BYTES else None
+    except ValueError:
+        stated = None
+    if not _names_files(stated) or digest_of(stated) != version.serving_digest:
+        raise ArtefactError(
+            f"{version.name} version {version.number} is not the one that was registered",
+            f"changed: {SERVING}/{DIGESTS}",
+            mend=_MEND,
+        )
+    return dict(stated)
 
-    One process at a time: another's check would find a folder that is being taken away.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{folder.name}.lock"), timeout=_FETCH_SECONDS):
+
+def _fetch(
+    home: Home, folder: Path, bring: Callable[[Path], None], check: Callable[[Path], None]
+) -> Path:
+    """Return *folder*, where it passes *check*; else what the registry holds, moved there."""
+    if _passes(folder, check):
+        return folder
+    with FileLock(home.private / "models.lock", timeout=_LOCK_SECONDS):
+        if _passes(folder, check):  # somebody else has just brought it
+            return folder
+        scratch = fresh(home.private / "models/fetching")  # of a killed fetch, too
         try:
-            check(folder)
-        except ArtefactError:
+            bring(scratch)
+            check(scratch)
             shutil.rmtree(folder, ignore_errors=True)
-            _download(uri, folder, check)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            scratch.rename(folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 
-def _download(uri: str, folder: Path, check: Callable[[Path], None]) -> None:
-    scratch = fresh(folder.with_name(f"{folder.name}.part"))  # a killed run may have left one
+def _passes(folder: Path, check: Callable[[Path], None]) -> bool:
     try:
-        got = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(scratch)))
-        (got / _CLIENTS_OWN).unlink(missing_ok=True)
-        check(got)
-        got.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        check(folder)
+    except (ArtefactError, OSError):  # it is missing; or another run is replacing a damaged one
+        return False
+    return True
 
 
-def _check_whole(folder: Path, version: Version) -> None:
+def _check_whole(folder: Path, version: Version, stated: Mapping[str, str]) -> None:
     """Raise ArtefactError where the MLflow model in *folder* is not the one that *version* states;
-    or where the version vouches for what no Darkroom has made."""
+    or where the version vouches for what no Darkroom has made.
+
+    Names first, then hashes; only what both vouch for is read.
+    """
+    names = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
+    found = hash_files(folder) if names == stated.keys() else dict.fromkeys(names, "")
+    wrong = {
+        "changed": [n for n in found.keys() & stated.keys() if found[n] and found[n] != stated[n]],
+        "added": [*found.keys() - stated.keys()],
+        "missing": [*stated.keys() - found.keys()],
+    }
+    _refuse_other(version, wrong)
     _refuse_pickles(folder, version)
-    found, stated = hash_files(folder), _stated_files(version)
-    if found != stated:
-        named = {
-            "changed": [n for n in found.keys() & stated.keys() if found[n] != stated[n]],
-            "added": [*found.keys() - stated.keys()],
-            "missing": [*stated.keys() - found.keys()],
-        }
-        raise ArtefactError(
-            f"{version.name} version {version.number} is not what was registered",
-            *(f"{how}: {', '.join(sorted(names))}"[:200] for how, names in named.items() if names),
-            mend=_MEND,
-        )
     _refuse_other_loader(folder, version)
     check_digest(folder / SERVING, version.serving_digest)
 
 
+def _refuse_other(version: Version, wrong: Mapping[str, list[str]]) -> None:
+    if any(wrong.values()):
+        raise ArtefactError(
+            f"{version.name} version {version.number} is not what was registered",
+            *(f"{how}: {', '.join(sorted(names))}"[:200] for how, names in wrong.items() if names),
+            mend=_MEND,
+        )
+
+
 def _stated_files(version: Version) -> dict[str, str]:
     try:
-        stated = json.loads(version.tags[FILES])
+        stated = parse_json(version.tags[FILES])
     except ValueError:
         stated = None
-    if not isinstance(stated, dict) or "MLmodel" not in stated:  # of no file at all, all agree
-        raise ArtefactError(
-            f"{version.name} version {version.number} does not say what its files are",
-            f"its tag {FILES} is damaged",
-            mend="register it again: darkroom register",
-        )
-    return stated
+    if not _names_files(stated) or "MLmodel" not in stated:  # of no file at all, all agree
+        raise _unstated(version, FILES)
+    return dict(stated)
+
+
+def _stated_sizes(version: Version) -> dict[str, int]:
+    """Return what an older Darkroom did not state: nothing."""
+    try:
+        sizes = parse_json(version.tags.get(SIZES, "{}"))
+    except ValueError:
+        sizes = None
+    if not isinstance(sizes, dict) or not all(isinstance(size, int) for size in sizes.values()):
+        raise _unstated(version, SIZES)
+    return sizes
+
+
+def _unstated(version: Version, tag: str) -> ArtefactError:
+    return ArtefactError(
+        f"{version.name} version {version.number} does not say what its files are",
+        f"its tag {tag} is damaged",
+        mend="register it again: darkroom register",
+    )
+
+
+def _names_files(stated: Any) -> TypeGuard[dict[str, str]]:
+    """Whether *stated* maps names, each within its folder, to digests."""
+    return isinstance(stated, dict) and all(
+        isinstance(digest, str) and name and not name.startswith("/") and ".." not in name
+        for name, digest in stated.items()
+    )
 
 
 def _refuse_pickles(folder: Path, version: Version) -> None:

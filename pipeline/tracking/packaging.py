@@ -20,6 +20,8 @@ from pipeline.export.artefact import hash_files
 
 FILES = "darkroom.files"
 """Tag: sha256 of each file of the model as MLflow stores it, as JSON."""
+SIZES = "darkroom.bytes"
+"""Tag: bytes of each of them, as JSON."""
 SERVING = "artifacts/serving"
 """Where in that folder the sealed model lies."""
 _SIGNATURE = ModelSignature(
@@ -58,7 +60,12 @@ def package(folder: Path, serving: Path, example: bytes | None = None) -> None:
 
 def file_tags(folder: Path) -> dict[str, str]:
     """Return what a version states of its files, by which it is checked before it is loaded."""
-    return {FILES: json.dumps(hash_files(folder), sort_keys=True)}
+    hashes = hash_files(folder)
+    sizes = {name: (folder / name).stat().st_size for name in hashes}
+    return {
+        FILES: json.dumps(hashes, sort_keys=True),
+        SIZES: json.dumps(sizes, sort_keys=True),
+    }
 
 
 def _requirements() -> list[str]:

@@ -157,7 +157,7 @@ def upload(
         source_run_id=run_id,
         model_type="classifier",
     )
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=serving.parent) as scratch:
         folder = Path(scratch) / "model"
         package(folder, serving, example)
         tags = file_tags(folder)

@@ -131,6 +131,15 @@ def test_a_version_that_states_no_digest_is_refused_and_not_kept(registered, els
     assert not list(elsewhere.private.rglob("*.onnx"))
 
 
+def test_what_a_killed_fetch_left_behind_is_swept(registered, elsewhere):
+    left = elsewhere.private / "models/fetching/MLmodel"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    open_version(elsewhere, registered)
+    (kept,) = (elsewhere.private / "models").iterdir()
+    assert kept.name != "fetching"
+
+
 # Attacks on the artefact store
 
 

@@ -91,6 +91,13 @@ def test_bytes_that_ask_for_memory_are_given_none(tmp_path):
     tracemalloc.stop()
 
 
+def test_no_object_is_made_of_what_a_file_holds(tmp_path):
+    """To hash the first one's key takes 2^60 steps; the second one's overflows a stack in C."""
+    (tmp_path / "a").write_bytes(b"})" + b"2\x86" * 60 + b"Ns.")
+    (tmp_path / "b").write_bytes(b"})" + b"\x85" * 1_000_000 + b"Ns.")
+    assert find_pickles(tmp_path) == ["b"], "more instructions than are followed"
+
+
 def image(kind: str) -> bytes:
     out = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)

@@ -1,0 +1,75 @@
+"""What `register` measures is one model with the split that it was trained by, whatever happens to
+the project meanwhile."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from registrations import RIGHT, Project, make_project
+
+from pipeline.data.splits import Splits, read_splits, write_splits
+from pipeline.errors import ProjectError
+from pipeline.operations import register
+from pipeline.workspace import Home
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A model that nobody registered yet."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    home = Home(tmp_path / "home")
+    home.root.mkdir()
+    made = make_project(tmp_path / "project", home, "beside")
+    made.make(RIGHT)
+    return made
+
+
+def split_anew(project: Project) -> None:
+    """As `dvc repro split` does after a change of split.seed: test images become training's."""
+    whole, other = read_splits(project.workspace.splits), {"train": "test", "test": "train"}
+    rows = tuple(replace(row, split=other.get(row.split, row.split)) for row in whole.rows)
+    write_splits(project.workspace.splits, Splits(rows, 1, 0.15, 0.15))
+
+
+def test_a_split_made_anew_beside_register_is_not_what_the_model_is_measured_on(
+    project, monkeypatch
+):
+    def publish(*arguments):
+        run_id = real(*arguments)
+        split_anew(project)
+        return run_id
+
+    real = register.publish
+    monkeypatch.setattr(register, "publish", publish)
+    assert project.register().images == 300
+    uri = f"sqlite:///{project.home.mlflow_database}"
+    tags = MlflowClient(uri, uri).get_registered_model("beside").tags
+    assert tags["darkroom.test_uses.seed-0"] and "darkroom.test_uses.seed-1" not in tags
+
+
+def test_a_split_made_anew_before_the_run_is_published_stops_register_and_opens_nothing(
+    project, monkeypatch
+):
+    """That run would say of another model's training images that they are this one's."""
+
+    def publish(*arguments):
+        split_anew(project)
+        return real(*arguments)
+
+    real = register.publish
+    monkeypatch.setattr(register, "publish", publish)
+    with pytest.raises(ProjectError, match="changed while the model was registered"):
+        project.register()
+    uri = f"sqlite:///{project.home.mlflow_database}"
+    assert not MlflowClient(uri, uri).search_registered_models()
+
+
+def test_what_a_killed_register_left_behind_is_swept(project):
+    left = project.home.private / "registering/models/serving/fp32.onnx"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    project.register()
+    assert not (project.home.private / "registering").exists()
