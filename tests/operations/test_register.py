@@ -91,9 +91,9 @@ def test_of_four_challengers_the_better_one_and_an_equal_one_are_promoted(regist
     for first, said in zip(
         firsts,
         (
-            "**promoted; there was no champion",
+            "; promoted; there was no champion",
             "; not promoted; worst_class_recall 0.0000, at least 0.5000: failed; worse: accuracy",
-            "**promoted; not worse: the same answers as the champion's",
+            "; promoted; not worse: the same answers as the champion's",
             "; not promoted; worst_class_recall 0.0000, at least 0.5000: failed; better: accuracy",
             "**promoted; better: accuracy higher by 0.2600",
         ),
@@ -238,9 +238,8 @@ def test_a_champion_whose_training_images_nobody_knows_is_not_passed(client, reg
 def test_a_missing_model_is_named_and_not_called_a_silent_store(project):
     project.make(RIGHT)
     shutil.rmtree(project.workspace.serving)
-    with pytest.raises(ProjectError, match="No such file") as caught:
+    with pytest.raises(ProjectError, match="no trained and exported model"):
         project.register()
-    assert str(project.workspace.serving) in str(caught.value)
 
 
 def test_before_any_training_register_says_that_there_is_none(project):
@@ -388,7 +387,7 @@ def test_gates_that_changed_since_are_told_of_a_known_model_and_of_the_champion(
     declared = "  accuracy: {min: 0.9}\n  champion:  "
     project.workspace.params.write_text(plain.replace("  champion:  ", declared, 1))
     (listed,) = models.run(project.home, project.params)
-    assert listed.verdict.startswith("promoted: no champion; fails today's gate: accuracy 0.7367")
+    assert "promoted: no champion; fails today's gate: accuracy 0.74" in listed.verdict
     said: list[str] = []
     project.register(said.append)
     assert said[1].startswith(
@@ -462,5 +461,5 @@ def test_the_table_says_who_serves_and_what_failed(project, register):
     assert [each.verdict for each in listed] == [
         "promoted: better",
         "BEWARE, may be guessing; not promoted: worst_class_recall; better",
-        "promoted: no champion",
+        "BEWARE, may be guessing; promoted: no champion",
     ]

@@ -114,16 +114,6 @@ def test_several_at_once_that_find_the_copy_damaged_all_get_a_whole_one(register
         assert list(pool.map(fetch, range(3))) == [None] * 3
 
 
-def test_what_a_killed_run_had_fetched_in_part_is_no_hindrance_and_does_not_stay(
-    registered, elsewhere
-):
-    whole = open_version(elsewhere, registered) and next(elsewhere.private.rglob("MLmodel")).parent
-    whole.rename(whole.with_name(f"{whole.name}.part"))
-    open_version(elsewhere, registered)
-    folders = [path for path in whole.parent.iterdir() if path.is_dir()]
-    assert folders == [whole]
-
-
 def test_a_version_that_states_no_digest_is_refused_and_not_kept(registered, elsewhere):
     """Somebody registered it by hand: nothing vouches for it."""
     with pytest.raises(RegistryError, match="not registered by Darkroom"):
