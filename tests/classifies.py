@@ -26,30 +26,42 @@ Moment = str
 
 
 def run(root: Path, last: Moment = "", report: Any = None) -> None:
-    """Classify the inbox of the project in *root*; be killed at *last*, a moment of telling MLflow.
+    """Classify the inbox of the project in *root*; be killed at *last*, a moment of its work.
 
     *report* is a queue that gets all moments there are, where nothing kills.
     """
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     moments: list[Moment] = []
-    counts: Counter[str] = Counter()
 
-    def reach(kind: str) -> None:
-        counts[kind] += 1
-        moments.append(f"{kind}:{counts[kind]}")
-        if moments[-1] == last:
+    def reach(moment: Moment) -> None:
+        moments.append(moment)
+        if moment == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    whole = classify.publish_batches
-
-    def watched(client: MlflowClient, *arguments: Any) -> int:
-        with _disk_and_database(root, reach):
-            return whole(_Watched(client, reach), *arguments)  # type: ignore[arg-type]
-
-    classify.publish_batches = watched
+    _watch(root, reach)
     classify.run(Home(root), load_params(root / "params.yaml"), None, lambda line: None)
     if report is not None:
         report.put(moments)
+
+
+def _watch(root: Path, reach: Callable[[Moment], None]) -> None:
+    """Let *reach* be called before every folder, and at every moment of telling MLflow."""
+    counts: Counter[str] = Counter()
+    answer, whole = classify.classify_folder, classify.publish_batches
+
+    def count(kind: str) -> None:
+        counts[kind] += 1
+        reach(f"{kind}:{counts[kind]}")
+
+    def watched(client: MlflowClient, *arguments: Any) -> int:
+        with _disk_and_database(root, count):
+            return whole(_Watched(client, count), *arguments)  # type: ignore[arg-type]
+
+    def answered(*arguments: Any, **options: Any) -> Any:
+        count("folder")
+        return answer(*arguments, **options)
+
+    classify.classify_folder, classify.publish_batches = answered, watched
 
 
 class _Watched:
@@ -117,14 +129,28 @@ def at_once(root: Path, barrier: Any, report: Any) -> None:
         raise
 
 
-def verb(root: Path, output: Path, arguments: tuple[str, ...]) -> None:
+def verb(root: Path, output: Path, arguments: tuple[str, ...], environ: dict[str, str]) -> None:
     """Be `darkroom` with these *arguments* in the project in *root*; what it prints is in
     *output*."""
     os.chdir(root)
-    os.environ |= {"PWD": str(root)}
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+    os.environ |= {"PWD": str(root)} | environ
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     sys.argv = ["darkroom", *arguments]
     main()
+
+
+def held_up(
+    root: Path, output: Path, environ: dict[str, str], moment: Moment, reached: Any, go: Any
+) -> None:
+    """Be `darkroom classify`; at *moment*, say so by the event *reached*, and wait for *go*."""
+
+    def reach(now: Moment) -> None:
+        if now == moment:
+            reached.set()
+            go.wait()
+
+    _watch(root, reach)
+    verb(root, output, ("classify",), environ)

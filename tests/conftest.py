@@ -143,9 +143,9 @@ def darkroom(processes: Any, tmp_path: Path) -> Callable[..., subprocess.Complet
     """Be `darkroom` with some arguments in a project, in such a child."""
     from classifies import verb
 
-    def run(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(world: World, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         output = tmp_path / "output"
-        child = processes.Process(target=verb, args=(world.root, output, arguments))
+        child = processes.Process(target=verb, args=(world.root, output, arguments, environ))
         child.start()
         child.join()
         return subprocess.CompletedProcess(arguments, child.exitcode, output.read_text(), "")

@@ -19,7 +19,7 @@ def read_regular(file: Path, limit: int) -> bytes:
     Raises UnreadableImage: not_a_file, too_large, gone, unreadable, or changing (while it was
     read, three times).
     """
-    with opened_folder(file.parent) as folder:
+    with _refused(), opened_folder(file.parent) as folder:
         return read_beneath(folder, file.name, limit)[0]
 
 
@@ -37,7 +37,8 @@ def read_beneath(root: int, relative: str, limit: int) -> tuple[bytes, os.stat_r
     """Return the bytes of a regular file below the folder *root*, and what it was when it was
     opened; no link is followed on the way. Raises UnreadableImage, as `read_regular` does."""
     for _ in range(_ATTEMPTS):
-        descriptor = _open_beneath(root, relative)  # os.fdopen would refuse a folder its own way
+        with _refused():
+            descriptor = _open_beneath(root, relative)  # os.fdopen refuses a folder its own way
         try:
             before = os.fstat(descriptor)
             data = _read(descriptor, before, limit)
@@ -80,15 +81,22 @@ def _open_beneath(root: int, relative: str) -> int:
                 os.close(descriptor)
             descriptor = below
         return os.open(name, _FILE, dir_fd=descriptor)
+    finally:
+        if descriptor != root:
+            os.close(descriptor)
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Say why a file cannot be opened, or a folder on the way to it."""
+    try:
+        yield
     except FileNotFoundError:
         raise UnreadableImage("gone", "it went away before it was read") from None
     except PermissionError as error:
         raise UnreadableImage("unreadable", error.strerror or "no right to read it") from None
     except OSError as error:  # a link, a socket, a device without a driver
         raise UnreadableImage("not_a_file", error.strerror or "cannot be opened") from None
-    finally:
-        if descriptor != root:
-            os.close(descriptor)
 
 
 def _state(found: os.stat_result) -> tuple[int, int, int]:

@@ -121,6 +121,8 @@ class Answering:
         )
 
     def _read(self, new: NewFile) -> Read:
+        if new.refusal is not None:
+            return Read(new, b"", None, UnreadableImage(*new.refusal))
         try:
             data = read_regular(self.root / new.relative, self.limit)
         except UnreadableImage as error:

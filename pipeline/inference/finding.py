@@ -38,11 +38,9 @@ def find_files(names: Iterable[str], listed: Iterable[str]) -> Iterator[NewFile]
 
 def _below(folder: Path) -> Iterator[NewFile]:
     for entry in entries(folder):
-        if entry.stat is not None:
-            path = folder / entry.relative
-            yield NewFile(
-                printable(str(path)), str(path), entry.stat.st_size, entry.stat.st_mtime_ns
-            )
+        path, found = folder / entry.relative, entry.stat
+        size, modified_ns = (found.st_size, found.st_mtime_ns) if found else (0, 0)
+        yield NewFile(printable(str(path)), str(path), size, modified_ns, entry.refusal)
 
 
 def _file(path: Path) -> NewFile:

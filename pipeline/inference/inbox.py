@@ -62,12 +62,17 @@ def _files(inbox: Path) -> Iterator[tuple[Entry, PurePosixPath]]:
 
 
 def new_file(entry: Entry, inbox: Path, home: Path) -> NewFile | None:
-    """Return how the rows name a file, and how it is now; None where it went away."""
+    """Return how the rows name a file, and how it is now; None where it went away.
+
+    A folder that cannot be entered, or lies too deep, stands for what is in it.
+    """
     found = entry.stat
-    if found is None:
+    if found is None and (entry.refusal is None or entry.refusal[0] == "gone"):
         return None
     file = inbox / entry.relative
     shown = printable(str(file.relative_to(home) if file.is_relative_to(home) else file))
+    if found is None:
+        return NewFile(shown, entry.relative, 0, 0, entry.refusal)
     return NewFile(shown, entry.relative, found.st_size, found.st_mtime_ns)
 
 

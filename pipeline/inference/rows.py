@@ -12,6 +12,8 @@ class NewFile:
     """Below the folder that is read, as the system names it; or absolute."""
     bytes: int
     modified_ns: int
+    refusal: tuple[str, str] | None = None
+    """Reason and detail, where it is refused already."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from brightness import png, seal_brightness
 from pipeline.export.artefact import open_artefact
 from pipeline.inference.answering import Model
 from pipeline.inference.batch import Batch, Watch, classify_folder, sweep
-from pipeline.inference.inbox import find_new
+from pipeline.inference.inbox import NewFolder, find_new
 from pipeline.inference.predictions import batch_folders, read_batch, read_known
 
 
@@ -35,6 +35,11 @@ class Place:
         """Do what one run of inference does with the inbox as it is now."""
         known = read_known(self.predictions, self.model.name)
         sweep(self.predictions, self.model)
+        return self.classify_these(find_new(self.inbox, self.home, known), **options)
+
+    def classify_these(self, folders: list[NewFolder], **options: Any) -> list[Batch]:
+        """The same with the inbox as it was when these *folders* were found in it."""
+        known = read_known(self.predictions, self.model.name)
         watch = Watch(reference=None, alpha=0.05, audit=2)
         settings = {"batch_size": 2, "limit": 100_000, "now": "2026-01-02T03:04:05+00:00"}
         settings |= {"watch": watch}
@@ -42,7 +47,7 @@ class Place:
             classify_folder(
                 self.inbox, folder, self.model, known, self.predictions, **(settings | options)
             )
-            for folder in find_new(self.inbox, self.home, known)
+            for folder in folders
         ]
         return [batch for batch in batches if batch]
 

@@ -1,6 +1,7 @@
 """Which folders are taken: settled ones, or those that say that they are complete."""
 
 import os
+import shutil
 import time
 
 import pytest
@@ -85,3 +86,28 @@ def test_metadata_that_cannot_be_read_is_named_and_nothing_of_its_folder_is_clas
     with pytest.raises(SourceError, match=word):
         place.classify()
     assert place.rows() == []
+
+
+def test_a_folder_that_lies_too_deep_has_one_row_in_the_place_of_its_files(place):
+    deepest = "/".join(["deep"] * 64)
+    place.put(f"{deepest}/a.png", 0)
+    place.put(f"{deepest}/b.png", 0)
+    place.put(f"{deepest.removesuffix('/deep')}/c.png", 255)
+    place.classify()
+    rows = {row["path"].rpartition("deep/")[2]: row for row in place.rows()}
+    assert {name: row["label"] or row["reason"] for name, row in rows.items()} == {
+        "deep": "too_deep",
+        "c.png": "light",
+    }
+    assert "64 folders" in rows["deep"]["detail"]
+    assert place.classify() == []
+
+
+@pytest.mark.parametrize("whole", ["tuesday", "."])
+def test_a_folder_that_is_taken_away_before_it_is_read_leaves_rows_that_say_so(place, whole):
+    """Somebody tidies up while a run is at work."""
+    place.put("tuesday/a.png", 0)
+    (folder,) = find_new(place.inbox, place.home, NOTHING)
+    shutil.rmtree(place.inbox / whole)
+    place.classify_these([folder])
+    assert place.labels() == {"tuesday/a.png": "gone"}
