@@ -33,6 +33,9 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 _COLUMNS = ", ".join(f'"{name}"' for name in SCHEMA.names)
 _SEEN = {"since": "predicted_at >= $since"}
 _CHOSEN = {"label": "label = $label", "version": "model_version = $version"}
+_NO_NUMBER = "CAST(confidence AS VARCHAR) = 'nan'"
+"""Not isnan(confidence): from a column's least and largest value, DuckDB 2 concludes that it holds
+none, and Parquet leaves NaN out of these."""
 _LATEST = """
 (filename, file_row_number) IN (
     SELECT filename, file_row_number FROM seen
@@ -203,7 +206,7 @@ def least_confident(chosen: Chosen, count: int) -> Iterator[PredictionRow]:
     found = chosen.ask(
         f"""
         SELECT {_COLUMNS} FROM chosen WHERE confidence IS NOT NULL
-        ORDER BY isnan(confidence) DESC, confidence, path, model_version, predicted_at
+        ORDER BY {_NO_NUMBER} DESC, confidence, path, model_version, predicted_at
         LIMIT $count
         """,  # noqa: S608, the columns are the schema's
         count=count,
