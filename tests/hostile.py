@@ -3,6 +3,7 @@
 Every image has pixels of its own, so that none is another's duplicate unless it is meant to be.
 """
 
+import hashlib
 import io
 import os
 import random
@@ -82,6 +83,27 @@ def write_corpus(source: Path, outside: Path) -> list[Case]:
     cases += list(forbidden(source))
     assert len({case.path for case in cases}) == len(cases)
     return cases
+
+
+def everything_in(folder: Path) -> dict[str, tuple[object, ...]]:
+    """All that can be seen of a tree without following a link, but for access times."""
+    found = {}
+    for parent, folders, files in os.walk(folder):
+        for name in [*folders, *files, "."]:
+            path = Path(parent, name)
+            seen = path.lstat()
+            is_small_file = path.is_file() and not path.is_symlink() and seen.st_size < 2**28
+            found[str(path)] = (
+                seen.st_mode,
+                seen.st_size,
+                seen.st_mtime_ns,
+                seen.st_ctime_ns,
+                seen.st_ino,
+                seen.st_nlink,
+                path.readlink() if path.is_symlink() else None,
+                hashlib.sha256(path.read_bytes()).digest() if is_small_file else None,
+            )
+    return found
 
 
 def _lay(source: Path, folder: str, files: Iterator[File]) -> Iterator[Case]:

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hostile import IGNORED, TAKEN, Case, nearly_fifty_megapixels, write_corpus
+from hostile import (
+    IGNORED,
+    TAKEN,
+    Case,
+    everything_in,
+    nearly_fifty_megapixels,
+    write_corpus,
+)
 from worlds import World, can_trace, make_world
 
 in_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
@@ -80,27 +87,6 @@ def make_hostile(root: Path, source: Path) -> World:
     world = make_world(root)
     world.set(**{"data.source": str(source), "data.max_refused": 1.0, "data.min_per_class": 1})
     return world
-
-
-def everything_in(folder: Path) -> dict[str, tuple[object, ...]]:
-    """All that can be seen of a tree without following a link, but for access times."""
-    found = {}
-    for parent, folders, files in os.walk(folder):
-        for name in [*folders, *files, "."]:
-            path = Path(parent, name)
-            seen = path.lstat()
-            is_small_file = path.is_file() and not path.is_symlink() and seen.st_size < 2**28
-            found[str(path)] = (
-                seen.st_mode,
-                seen.st_size,
-                seen.st_mtime_ns,
-                seen.st_ctime_ns,
-                seen.st_ino,
-                seen.st_nlink,
-                path.readlink() if path.is_symlink() else None,
-                hashlib.sha256(path.read_bytes()).digest() if is_small_file else None,
-            )
-    return found
 
 
 def test_the_corpus_is_taken_in_without_a_crash(ingested):
