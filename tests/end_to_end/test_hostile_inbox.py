@@ -92,7 +92,6 @@ def classified(tmp_path_factory: pytest.TempPathFactory) -> Classified:
 def test_the_corpus_is_classified_without_a_crash(classified):
     assert classified.done.returncode == 0, classified.done.stderr[-3000:]
     assert classified.done.stderr == ""
-    print(classified.seconds, classified.done.stdout[-100:])
 
 
 def test_every_file_ends_as_exactly_one_row(classified):
@@ -173,6 +172,5 @@ def test_a_picture_at_the_limit_needs_600_mb(tmp_path):
         (inbox / str(number)).mkdir(parents=True)
         (inbox / str(number) / file.name).write_bytes(file.data)
         grown = int(world.run(sys.executable, "-c", CLASSIFY).stdout.split()[-1])
-        print(file.name, grown / 2**20)
         assert grown <= 600 * 2**20, file.name
     assert Counter(row["label"] is None for row in rows(world)) == {False: 8}
