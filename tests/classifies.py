@@ -18,6 +18,7 @@ from pipeline.cli.__main__ import main
 from pipeline.errors import DarkroomError
 from pipeline.operations import classify
 from pipeline.params import load_params
+from pipeline.tracking import batches
 from pipeline.workspace import Home
 
 _DISK = ("open", "os.mkdir", "os.rename")
@@ -47,7 +48,7 @@ def run(root: Path, last: Moment = "", report: Any = None) -> None:
 def _watch(root: Path, reach: Callable[[Moment], None]) -> None:
     """Let *reach* be called before every folder, and at every moment of telling MLflow."""
     counts: Counter[str] = Counter()
-    answer, whole = classify.classify_folder, classify.publish_batches
+    answer, whole = classify.classify_folder, batches.publish_batches
 
     def count(kind: str) -> None:
         counts[kind] += 1
@@ -61,7 +62,7 @@ def _watch(root: Path, reach: Callable[[Moment], None]) -> None:
         count("folder")
         return answer(*arguments, **options)
 
-    classify.classify_folder, classify.publish_batches = answered, watched
+    classify.classify_folder, batches.publish_batches = answered, watched
 
 
 class _Watched:
