@@ -4,6 +4,7 @@ import getpass
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from traceback import walk_tb
@@ -69,11 +70,24 @@ def connect(home: Home, environ: Mapping[str, str], *, brief: bool = False) -> S
             home.mlflow_database.parent.mkdir(parents=True, exist_ok=True)
         home.private.mkdir(parents=True, exist_ok=True)
         _bind(uri)
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         # The first to come creates the tables
-        with FileLock(home.private / "mlflow.lock", timeout=4 if brief else _LOCK_SECONDS):
+        patience = 4 if brief else _LOCK_SECONDS
+        with FileLock(home.private / "mlflow.lock", timeout=patience):
+            return _open(uri, patience)
+
+
+def _open(uri: str, patience: float) -> Store:
+    """SQLite itself waits five seconds for another program that holds its file."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             client.search_experiments(max_results=1)
-    return client
+        except FAULTS as error:
+            if "database is locked" not in str(error) or time.monotonic() > until:
+                raise
+        else:
+            return client
 
 
 @contextmanager
