@@ -139,7 +139,7 @@ def _publish(client: Store, experiment: str, series: Series, folder: Path, end: 
     identity = ("model_name", "model_version", "serving_digest", "variant")
     client.log_batch(run_id, params=[Param(key, str(first[key])) for key in identity])
     classes, figures = _figures(folder, rows)
-    log_points(client, run_id, _points(classes | figures, end))
+    log_points(client, run_id, _points(figures | classes, end))
     client.log_inputs(run_id, [_dataset(rows, name)])
     if model := stored_model(client, first["model_name"], first["model_version"]):
         client.log_inputs(run_id, models=[LoggedModelInput(model.model_id)])
