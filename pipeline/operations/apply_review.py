@@ -75,7 +75,7 @@ def _add_to_the_audit(
     """Return what all decisions on the batch's audit say that were ever applied."""
     before = read_audit(batch)
     audit = add(before, drawn, decided)
-    if audit != before:
+    if audit.drawn and audit != before:
         write_audit(batch, audit)
     return audit.live
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +24,7 @@ from mlflow.entities import (
 )
 
 from pipeline.errors import DarkroomError
+from pipeline.evaluation.markdown import code, text
 from pipeline.inference.beside import FILES
 from pipeline.inference.live_accuracy import read_audit
 from pipeline.inference.monitoring import read_monitoring
@@ -128,6 +130,7 @@ def _publish(client: Store, experiment: str, series: Series, folder: Path, end: 
         "mlflow.user": user(),
         "mlflow.source.name": "darkroom classify",
         "mlflow.source.type": "LOCAL",
+        "mlflow.note.content": _note(rows, series.address(experiment)),
     }
     begin = min(_milliseconds(_begin(rows)), end)
     run: Run = client.create_run(experiment, run_name=name, start_time=begin, tags=tags)
@@ -135,16 +138,29 @@ def _publish(client: Store, experiment: str, series: Series, folder: Path, end: 
     first = rows.slice(0, 1).to_pylist()[0]
     identity = ("model_name", "model_version", "serving_digest", "variant")
     client.log_batch(run_id, params=[Param(key, str(first[key])) for key in identity])
-    summary, timing = summarise(rows), read_timing(folder)
-    figures = summary.figures() | (timing.figures if timing else {})
-    figures |= read_monitoring(folder).get("figures", {})
-    classes = {f"class.{label}": float(count) for label, count in summary.classes.items()}
-    log_points(client, run_id, _points(classes | figures, end))
+    classes, figures = _figures(folder, rows)
+    log_points(client, run_id, _points(figures | classes, end))
     client.log_inputs(run_id, [_dataset(rows, name)])
     if model := stored_model(client, first["model_name"], first["model_version"]):
         client.log_inputs(run_id, models=[LoggedModelInput(model.model_id)])
         tell_version(client, model, first["model_name"], first["model_version"])
         series.link(model, batch, end)
+    _log_files(client, run_id, folder, rows)
+    version = float(first["model_version"])
+    series.add(batch, figures | {"model_version": version}, end, is_new=is_new)
+    client.set_terminated(run_id, "FINISHED", end_time=end)
+    return run
+
+
+def _figures(folder: Path, rows: pa.Table) -> tuple[dict[str, float], dict[str, float]]:
+    """How many were called what, of which there may be thousands; and all else."""
+    summary, timing = summarise(rows), read_timing(folder)
+    figures = summary.figures() | (timing.figures if timing else {})
+    figures |= read_monitoring(folder).get("figures", {})
+    return {f"class.{label}": float(n) for label, n in summary.classes.items()}, figures
+
+
+def _log_files(client: Store, run_id: str, folder: Path, rows: pa.Table) -> None:
     for file in FILES:
         if (folder / file).exists():
             client.log_artifact(run_id, str(folder / file), "monitoring")
@@ -152,10 +168,22 @@ def _publish(client: Store, experiment: str, series: Series, folder: Path, end: 
     client.log_table(run_id, data=table.to_pydict(), artifact_file="predictions.json")
     for part in sorted(folder.glob("part-*.parquet")):
         client.log_artifact(run_id, str(part), "rows")
-    version = float(first["model_version"])
-    series.add(batch, figures | {"model_version": version}, end, is_new=is_new)
-    client.set_terminated(run_id, "FINISHED", end_time=end)
-    return run
+
+
+def _note(rows: pa.Table, series: str) -> str:
+    """Link to the version and to the series: MLflow's page of a run finds models of its own
+    experiment alone."""
+    first = rows.slice(0, 1).to_pylist()[0]
+    name, version = first["model_name"], first["model_version"]
+    return (
+        f"Images of {code(_folder(rows))}, answered by "
+        f"[{text(name)} version {version}](#/models/{quote(name)}/versions/{version}). "
+        f"Over time: [all batches]({series})."
+    )
+
+
+def _folder(rows: pa.Table) -> str:
+    return str(rows["path"][0].as_py()).rpartition("/")[0]
 
 
 def _points(figures: Mapping[str, float], at: int) -> list[Metric]:
@@ -171,12 +199,11 @@ def _dataset(rows: pa.Table, name: str) -> DatasetInput:
     """Named by what its images are: the same images again, by another version, are the same."""
     contents = sorted(pc.drop_null(rows["sha256"]).to_pylist())
     digest = hashlib.sha256("".join(contents).encode()).hexdigest()[:_DIGEST]
-    folder = rows["path"][0].as_py().rpartition("/")[0]
     dataset = Dataset(
         name=name.rpartition("-")[0],
         digest=digest,
         source_type="local",
-        source=json.dumps({"uri": folder}),
+        source=json.dumps({"uri": _folder(rows)}),
         profile=json.dumps({"images": len(rows), "read": len(contents)}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "inference")])

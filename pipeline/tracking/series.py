@@ -43,6 +43,10 @@ class Series:
     reasons: set[str]
     """Names of the figures that count by reason, of those that ever occurred."""
 
+    def address(self, experiment: str) -> str:
+        """Return the page on which MLflow draws it, for a link there."""
+        return f"#/experiments/{experiment}/runs/{self.run_id}/model-metrics"
+
     def step_of(self, batch: str) -> int:
         """Return the batch's number; a new one's is the next."""
         return self.steps.setdefault(batch, max(self.steps.values(), default=0) + 1)

@@ -102,13 +102,21 @@ def test_one_run_shows_the_training_and_what_came_of_it(demo, client):
 
 
 def test_the_batch_has_a_run_with_counts_and_its_table(rows, client):
-    experiment = client.get_experiment_by_name("source-inference")
-    (run,) = client.search_runs([experiment.experiment_id], "tags.darkroom.batch != ''")
+    experiment = client.get_experiment_by_name("source-inference").experiment_id
+    found = client.search_runs([experiment], order_by=["attributes.run_name ASC"])
+    series, run = found
+    assert series.info.run_name == "all-batches"
     counts = {k: v for k, v in run.data.metrics.items() if k.startswith("class.")}
     assert sum(counts.values()) == run.data.metrics["images"] == len(rows)
     assert {item.path for item in client.list_artifacts(run.info.run_id)} == {
         *("monitoring", "predictions.json", "rows"),
     }
+    pictures = {item.path for item in client.list_artifacts(run.info.run_id, "monitoring")}
+    assert {f"monitoring/_{n}" for n in ("least_certain.jpg", "answers.png", "drift.png")} <= (
+        pictures
+    )
+    point = client.get_metric_history(series.info.run_id, "drift.alarm")[0]
+    assert (point.step, point.value) == (1, run.data.metrics["drift.alarm"])
     assert 0.9 < run.data.metrics["expected_accuracy"] <= 1
     assert run.data.metrics["drift.alarm"] in (0, 1)
 

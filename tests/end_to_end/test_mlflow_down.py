@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import mlflow
+import reviews
 from mlflow import MlflowClient
 
+from pipeline.inference.published import find
 from pipeline.tracking.machine import MACHINE
 
 TIMES = re.compile("latency|images_per_second|peak_memory")
@@ -30,6 +32,24 @@ def test_publishing_twice_changes_nothing(demo, tmp_path):
     before = published(again.root, tmp_path / "before")
     again.run("darkroom", "publish")
     assert published(again.root, tmp_path / "after") == before
+
+
+def test_a_live_accuracy_measured_while_the_store_is_down_is_shown_later(demo, tmp_path):
+    down = demo.fork(tmp_path / "down")
+    batch = find(down.home.predictions, "source", None)
+    labels = {Path(row["path"]).name: row["label"] for row in batch.rows}
+    decisions = reviews.decisions_on(batch, labels, 20, model_name="source")
+    file = reviews.write(tmp_path / "decisions.json", decisions)
+    done = down.run("darkroom", "review", "apply", str(file), env=NOBODY)
+    assert "audit: 20 of 20 right" in done.stdout
+    assert "the next darkroom classify shows it" in done.stdout
+    down.run("darkroom", "classify")
+    uri = f"sqlite:///{down.root}/mlruns/mlflow.db"
+    client = MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name("source-inference").experiment_id
+    for run in client.search_runs([experiment]):
+        assert run.data.metrics["live_accuracy"] == 1
+        assert run.data.metrics["live_accuracy_images"] == 20
 
 
 def published(root: Path, scratch: Path) -> dict[str, object]:

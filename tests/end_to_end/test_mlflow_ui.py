@@ -9,15 +9,21 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import Page
 from processes import start, wait_until
+from worlds import World, write_digits
 
 _MILLISECONDS = 60_000
 
 
 @pytest.fixture(scope="module")
-def address(rival, tmp_path_factory) -> Iterator[str]:
-    """Where `darkroom ui` answers, over a copy: to look on is to write as well, in SQLite."""
-    folder = tmp_path_factory.mktemp("ui")
-    world, log = rival.fork(folder / "project"), folder / "log"
+def world(rival, tmp_path_factory) -> World:
+    """A copy: to look on is to write as well, in SQLite."""
+    return rival.fork(tmp_path_factory.mktemp("ui") / "project")
+
+
+@pytest.fixture(scope="module")
+def address(world) -> Iterator[str]:
+    """Where `darkroom ui` answers."""
+    log = world.root.parent / "log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -118,3 +124,36 @@ def test_the_pictures_of_the_evaluation_are_shown(page, address, runs):
     page.get_by_text("index.html").click()
     frame = page.frame_locator("iframe").first
     frame.get_by_role("heading", name="source").first.wait_for()
+
+
+@pytest.mark.full
+def test_drift_is_drawn_as_a_line_over_batches_and_a_batch_leads_to_its_version(
+    page, address, world
+):
+    for number, day in enumerate(("monday", "tuesday")):
+        inbox = world.home.inbox("source") / day
+        write_digits(inbox, range(600 + 40 * number, 640 + 40 * number), by_class=False)
+        (inbox / "_READY").touch()
+    world.run("darkroom", "classify")
+    uri = f"sqlite:///{world.home.mlflow_database}"
+    client = MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name("source-inference").experiment_id
+    found = {run.info.run_name: run for run in client.search_runs([experiment])}
+    run_id = found["all-batches"].info.run_id
+    page.goto(at(address, f"experiments/{experiment}/runs/{run_id}/model-metrics"))
+    page.get_by_placeholder("Search metric charts").fill("drift.alarm")
+    page.get_by_text("drift.alarm", exact=True).first.wait_for()
+    points = page.locator(".scatterlayer .point")
+    points.nth(2).wait_for()
+    assert points.count() == 3
+    (monday,) = (run.info.run_id for name, run in found.items() if name.startswith("monday"))
+    page.goto("about:blank")  # MLflow's address differs from the last one after its # alone
+    page.goto(at(address, f"experiments/{experiment}/runs/{monday}"))
+    link = page.get_by_role("link", name="source version 2")
+    assert link.get_attribute("href") == "#/models/source/versions/2"
+    page.goto("about:blank")
+    place = "artifacts/monitoring/_least_certain.jpg"
+    page.goto(at(address, f"experiments/{experiment}/runs/{monday}/{place}"))
+    sheet = page.locator('img[src^="blob:"], img[src*="least_certain"]').first
+    sheet.wait_for()
+    assert sheet.evaluate("one => one.naturalWidth") > 600

@@ -119,9 +119,9 @@ def test_killed_at_any_moment_every_file_has_one_row_in_the_end(filled, moment):
         pytest.param("rename:1", id="before it has its name", marks=pytest.mark.full),
         pytest.param("rename:2", id="after a part", marks=pytest.mark.full),
         pytest.param("fsync:5", id="before the monitoring is on the disk", marks=pytest.mark.full),
-        pytest.param("fsync:6", id="before the folder is", marks=pytest.mark.full),
+        pytest.param("fsync:9", id="before the folder is", marks=pytest.mark.full),
         pytest.param("rename:5", id="before the batch appears"),
-        pytest.param("fsync:7", id="after it appeared", marks=pytest.mark.full),
+        pytest.param("fsync:10", id="after it appeared", marks=pytest.mark.full),
         pytest.param("rename:6", id="in the second batch", marks=pytest.mark.full),
     ],
 )

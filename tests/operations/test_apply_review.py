@@ -81,6 +81,11 @@ def test_the_audit_measures_and_the_others_do_not(home, apply):
     assert (live.right, live.judged, live.drawn) == (5, 5, 5)
 
 
+def test_without_an_audit_nothing_is_said_of_live_accuracy(home, apply):
+    apply(made(home, {"0.png": "dark"}))
+    assert read_audit(reviews.batch_of(home).folder) is None
+
+
 def test_what_several_files_say_of_the_audit_adds_up(home, apply):
     drawn = [i for i in made(home, LABELS, 4)["items"] if i["because"] == "audit"]
     names = [Path(item["path"]).name for item in drawn]
@@ -128,8 +133,8 @@ def test_an_image_that_a_link_has_taken_the_place_of_is_not_followed(home, apply
 
 
 def test_a_run_killed_between_any_two_renames_is_completed_by_the_next(home, apply, monkeypatch):
-    decisions = made(home, {"0.png": "dark", "1.png": "light", "2.png": "dark"})
-    for survived in range(3):
+    decisions = made(home, {"0.png": "dark", "1.png": "light", "2.png": "dark"}, 12)
+    for survived in (0, 1, 1, 1, 1):
         renames = iter(range(survived))
 
         def replace(self: Path, target: Path, renames=renames) -> Path:
@@ -145,7 +150,9 @@ def test_a_run_killed_between_any_two_renames_is_completed_by_the_next(home, app
         for path in home.reviewed.rglob("[!.]*.png"):
             assert path.read_bytes().startswith(b"\x89PNG")
             assert path.stat().st_size > 50
-    apply(decisions)
+    assert read_audit(reviews.batch_of(home).folder) is None
+    assert apply(decisions).live.judged == 3
+    assert read_audit(reviews.batch_of(home).folder).live.right == 2
     assert sorted(tree(home.reviewed)) == sorted(
         [PROVENANCE, *(each.path for each in read_reviewed(home.reviewed))]
     )

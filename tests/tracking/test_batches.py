@@ -104,6 +104,8 @@ def test_a_batchs_run_shows_what_its_files_say(shown, client, home):
         *("monitoring/_monitoring.json", "monitoring/_answers.png"),
         *("monitoring/_least_certain.jpg", "monitoring/_timing.json"),
     }
+    note = run.data.tags["mlflow.note.content"]
+    assert f"(#/models/{shown.name}/versions/1)" in note and shown.series.info.run_id in note
     table = client.load_table(run.info.experiment_id, "predictions.json", [run.info.run_id])
     assert sorted(table["label"].dropna()) == ["dark", "light", "light"]
     (model,) = client.get_run(run.info.run_id).inputs.model_inputs
