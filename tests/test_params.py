@@ -123,9 +123,9 @@ def test_broken_yaml_is_told_with_its_line(tmp_path, broken, line):
 
 def test_a_key_without_a_space_after_its_colon_is_told_by_its_own_line(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text("# knobs\ndata:\n  min_per_class: 1\n  source:/work/a\n  max_lost: 1\n")
+    path.write_text("# knobs\ndata:\n  min_per_class: 1\n  source:/photos/a\n  max_lost: 1\n")
     error = fault_of(path)
-    assert error.where == ("line 4: source:/work/a",) and "space" in error.what
+    assert error.where == ("line 4: source:/photos/a",) and "space" in error.what
 
 
 @pytest.mark.parametrize(("key", "bound"), [("accuracy", "min"), ("latency_p99_ms", "max")])
