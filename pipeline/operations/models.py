@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pipeline.errors import RegistryError
+from pipeline.errors import RegistryError, printable
 from pipeline.params import Params
 from pipeline.tracking import aliases, registry
 from pipeline.tracking.registry import Version
@@ -49,9 +49,9 @@ def _listed(version: Version, names: tuple[str, ...]) -> Listed:
         aliases=names,
         registered=when.strftime("%Y-%m-%d %H:%M"),
         accuracy=_accuracy(tags),
-        verdict=_verdict(version),
-        dataset=tags.get("darkroom.dataset", "-")[:8],
-        digest=version.serving_digest[:12] or "-",
+        verdict=printable(_verdict(version)),
+        dataset=printable(tags.get("darkroom.dataset", "-")[:8]),
+        digest=printable(version.serving_digest[:12]) or "-",
     )
 
 
