@@ -1,5 +1,6 @@
 """Reaching MLflow: one address, one probe, and a named error where nobody answers."""
 
+import errno
 import getpass
 import logging
 import os
@@ -22,6 +23,7 @@ from pipeline.errors import (
     Busy,
     DarkroomError,
     ProjectError,
+    StorageError,
     StoreRefused,
     StoreUnreachable,
     of_the_disk,
@@ -56,7 +58,7 @@ def connect(home: Home, environ: Mapping[str, str], *, brief: bool = False) -> S
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "4"
     uri = tracking_uri(home, environ)
     for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what fails is told by us, in brief
     with _named(uri):
         if urlsplit(uri).scheme in ("http", "https"):
             _probe(uri)
@@ -152,6 +154,16 @@ def _error(uri: str, error: Exception) -> DarkroomError:
     told = f"{type(error).__name__}: {error}".splitlines()[0]
     if password := urlsplit(uri).password:
         uri, told = (text.replace(password, "***") for text in (uri, told))
+    if "database is locked" in str(error):
+        return Busy(
+            "another program holds MLflow's database",
+            uri,
+            mend="end it, or wait until it is done; then the same again",
+        )
+    if "disk is full" in str(error):
+        return StorageError(
+            os.strerror(errno.ENOSPC), uri, mend="free space where MLflow's database lies"
+        )
     if isinstance(error, MlflowException) and error.error_code not in _PASSING:
         return StoreRefused(
             f"MLflow refuses at {uri}", told[:200], mend="mend what it names, then the same again"
