@@ -27,6 +27,11 @@ def test_a_file_name_with_a_line_break_makes_an_error_no_longer():
     assert len(str(error).splitlines()) == 5
 
 
+def test_a_name_that_steers_a_terminal_does_so_in_no_error():
+    error = DarkroomError("a\x1b[2Jb", "c\u202ed", mend="\x07e")
+    assert str(error).splitlines() == ["a?[2Jb", "  c?d", "  mend: ?e"]
+
+
 def test_every_kind_of_error_has_a_code_of_its_own():
     codes = [kind.code for kind in every_kind()]
     assert len(set(codes)) == len(codes)

@@ -13,6 +13,8 @@ from pipeline.errors import Busy
 from pipeline.params import ServingParams
 
 _HOST = "127.0.0.1"
+_PATIENCE = 5
+"""Seconds that requests at work are waited for, once the server is to end."""
 
 
 @click.command()
@@ -44,6 +46,7 @@ def _environment(how: ServingParams) -> dict[str, str]:
         "PATH": os.pathsep.join([bin_folder, os.environ.get("PATH", os.defpath)]),
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "PYTHONDONTWRITEBYTECODE": "1",  # a cached .pyc would be a file that nobody registered
+        "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": str(_PATIENCE),  # for ever, else
         "SERVING_MODEL_CONFIG": how.model_dump_json(),  # MLflow hands it to the model
     }
 

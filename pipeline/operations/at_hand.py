@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.cards import read_card
-from pipeline.errors import ProjectError
-from pipeline.graph import read_stages, stage_key, training_key
+from pipeline.errors import ArtefactError, ProjectError
+from pipeline.graph import folder_version, read_stages, recorded_version, stage_key, training_key
 from pipeline.params import Params
 from pipeline.workspace import Home, Workspace
 
@@ -35,7 +35,8 @@ def copy_at_hand(workspace: Workspace, folder: Path) -> Workspace:
 
 def refuse_stale(copy: Workspace, home: Home, params: Params) -> None:
     """Raise ProjectError where the model in *copy* was not made of the files there: the test images
-    of one split may be the training images of another."""
+    of one split may be the training images of another. Raise ArtefactError where it is not the one
+    that dvc.lock names."""
     training = read_card(copy.training_report / "card.json").get("training_key")
     export = read_card(copy.export_report / "card.json").get("export_key")
     for stage, recorded, key in (
@@ -48,6 +49,13 @@ def refuse_stale(copy: Workspace, home: Home, params: Params) -> None:
                 f"since stage {stage} ran, something that it depends on was changed",
                 mend="dvc repro, then darkroom register",
             )
+    stored = recorded_version(copy, "export", "models/serving")
+    if stored not in (None, folder_version(copy.serving)):
+        raise ArtefactError(
+            "the model at hand is not the one that DVC knows",
+            "models/serving was changed since stage export ran (dvc.lock names other content)",
+            mend="dvc checkout models/serving, or dvc repro --force export; then darkroom register",
+        )
 
 
 def _refuse_untrained(workspace: Workspace) -> None:

@@ -196,5 +196,6 @@ def _immeasurable(present: Version, *why: str) -> RegistryError:
     return RegistryError(
         f"the champion, {present.name} version {present.number}, cannot be measured beside it",
         *why,
-        mend="in MLflow, take the alias champion from that version, or delete it",
+        mend="in MLflow, take the alias champion from that version, or delete it: the next model "
+        "that passes the other gates is then promoted, compared with none",
     )

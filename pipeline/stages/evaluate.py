@@ -107,10 +107,15 @@ def _write_figures(
     write_card(
         out / "confusion.json",
         [
-            {"actual": classes[right], "predicted": classes[answer]}
+            {"actual": _inert(classes[right]), "predicted": _inert(classes[answer])}
             for right, answer in zip(measured.labels, answers, strict=True)
         ],
     )
+
+
+def _inert(name: str) -> str:
+    """DVC writes it into a script of its page as it is: no tag may begin there."""
+    return name.replace("<", "‹")
 
 
 def _coverage(serving: Path) -> float | None:

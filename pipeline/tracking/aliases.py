@@ -29,7 +29,7 @@ def gates_of(version: Version) -> list[dict[str, Any]]:
     try:
         rows = json.loads(version.tags.get(GATE, "[]"))
         return [row for row in rows if isinstance(row, dict)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return []
 
 

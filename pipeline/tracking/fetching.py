@@ -64,7 +64,8 @@ def differences(
 def fetch(store: ArtifactRepository, name: str, target: Path) -> None:
     """Copy one file of the *store*, of which `differences` found nothing wrong."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    store._download_file(name, str(target))  # type: ignore[no-untyped-call]  # the public one lists, and shows a bar, for each
+    # The public one lists, and shows a bar, for each file
+    store._download_file(name, str(target))  # type: ignore[no-untyped-call]
 
 
 def _fits(stored: Stored, size: int | None) -> bool:
@@ -87,7 +88,8 @@ def _list_here(root: Path, folders: Iterable[str]) -> dict[str, Stored]:
     """MLflow's own list follows links."""
     found: dict[str, Stored] = {}
     for folder in folders:
-        way = [root / str(each) for each in (folder, *PurePosixPath(folder).parents)]
+        inside = PurePosixPath(folder)
+        way = [root / each for each in (inside, *inside.parents)]
         if any(each.is_symlink() or not each.is_dir() for each in way):
             continue
         with scandir(root / folder) as entries:

@@ -148,7 +148,8 @@ def is_as_logged(run: Run, name: str, path: Path) -> bool:
     can write to the store of artefacts cannot write to them."""
     held = json.loads(run.data.tags.get(ARTEFACTS, "{}"))
     expected = str((run.data.tags.get(PATCH_SHA256) if name == PATCH else held.get(name)) or "")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:  # of whatever size the store would have it
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return len(expected) >= _DIGITS and digest.startswith(expected)
 
 

@@ -76,7 +76,7 @@ def read_record(workspace: Workspace, final: bool) -> RunRecord:
     """
     try:
         return _read_record(workspace, final)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ProjectError(
             "a card or table of the results is damaged",
             f"{type(error).__name__}: {error}",

@@ -117,7 +117,8 @@ def download_training(client: Store, version: Version, folder: Path) -> Path:
             mend="choose a version whose run has training/model.safetensors (make ui shows them)",
         )
     got = Path(client.download_artifacts(run_id, "training", str(folder)))
-    found = hashlib.sha256((got / "model.safetensors").read_bytes()).hexdigest()
+    with (got / "model.safetensors").open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(expected):
         raise ArtefactError(
             f"the weights of {version.name} version {version.number} are not those on record",

@@ -21,6 +21,8 @@ from mlflow.pyfunc import PythonModel  # type: ignore[attr-defined]
 
 _AT_ONCE = 32
 """Images that go through the network together: a request may hold thousands."""
+_MOST = 1000
+"""Images of a request: a Parquet file of a few kilobytes may say the same one millions of times."""
 _NAMED = 5
 
 
@@ -112,6 +114,8 @@ def _images(table: Any) -> list[Any]:
     found: list[Any] = []
     for cell in column:
         found += cell if isinstance(cell, list) else [cell]
+        if len(found) > _MOST:
+            raise Refused(f"the request holds more than {_MOST} images: send several")
     if not found:
         raise Refused("the request holds no image")
     return found

@@ -60,9 +60,7 @@ def connect(home: Home, environ: Mapping[str, str], *, brief: bool = False) -> S
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "4"
     uri = tracking_uri(home, environ)
     for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    # Prints the traceback of what it raises, which `reaching` gives its name
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what fails is told by us, in brief
     with _named(uri):
         if urlsplit(uri).scheme in ("http", "https"):
             _probe(uri)
@@ -171,6 +169,12 @@ def _error(uri: str, error: Exception) -> DarkroomError:
     told = f"{type(error).__name__}: {error}".splitlines()[0]
     if password := urlsplit(uri).password:
         uri, told = (text.replace(password, "***") for text in (uri, told))
+    if "database is locked" in str(error):
+        return Busy(
+            "another program holds MLflow's database",
+            uri,
+            mend="end it, or wait until it is done; then the same again",
+        )
     if urlsplit(uri).scheme == "sqlite" and any(why in str(error) for why in _FULL):
         return StorageError(
             "MLflow's store cannot be written: its disk is full, or read-only",

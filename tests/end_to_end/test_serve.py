@@ -157,6 +157,25 @@ def test_a_port_that_is_taken_is_a_named_error(server, project):
     assert "Traceback" not in done.stderr
 
 
+def alive(log: Path) -> bool:
+    """Whether the server that wrote *log* is still there."""
+    (number,) = re.findall(r"Started server process \[(\d+)\]", log.read_text())
+    try:
+        return "Z" not in Path(f"/proc/{number}/stat").read_text().rpartition(")")[2]
+    except OSError:
+        return False
+
+
+def test_a_server_that_is_ended_while_a_request_runs_is_gone_within_seconds(project, tmp_path):
+    log = tmp_path / "log.txt"
+    for server in serving(project, log):
+        waiting = socket.create_connection(("127.0.0.1", server.port))
+        waiting.sendall(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
+        assert server.answers()  # and so it has taken up the other one
+    wait_until(lambda: not alive(log), log, 30)
+    waiting.close()
+
+
 @pytest.mark.full
 def test_a_version_of_an_older_darkroom_is_served_by_its_own_code(project, tmp_path):
     for server in serving(project, tmp_path / "log.txt", "2"):

@@ -70,6 +70,15 @@ def test_the_same_model_gives_the_same_bytes_wherever_it_lies(evaluated, tmp_pat
         assert str(evaluated.root).encode() not in there.read_bytes(), name
 
 
+def test_a_class_that_is_markup_is_none_in_the_file_that_dvc_plots(tmp_path, params, untimed):
+    """DVC's page holds the file's text in a script."""
+    name = "</script><script>alert(2)</script>"
+    made = make_evaluable(tmp_path, (name, "light"))
+    run(made, Home(tmp_path), params, quiet)
+    told = (made.evaluation / "confusion.json").read_text(encoding="utf-8")
+    assert "alert(2)" in told and "<" not in told
+
+
 def test_times_lie_at_home_and_in_no_output(evaluated):
     digest = json.loads((evaluated.evaluation / "card.json").read_text())["serving_digest"]
     times = timing.read_timings(evaluated.root / ".darkroom", digest)

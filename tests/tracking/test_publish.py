@@ -72,6 +72,13 @@ def everything(client, history):
     return look
 
 
+def test_a_figure_that_no_number_holds_is_a_damaged_file(files, home, name):
+    files.export("export-1")
+    files.evaluate(10**400)
+    with pytest.raises(ProjectError, match="damaged"):
+        publish(files.workspace, home, name)
+
+
 def test_a_run_shows_what_the_files_say(files, show, everything, history, client):
     files.export("export-1")
     files.evaluate(0.75)

@@ -12,6 +12,8 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from brightness import CARD, graph, png, seal_brightness
 from hypothesis import given
@@ -38,6 +40,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> PyFuncModel:
     folder = tmp_path_factory.mktemp("model")
     seal_brightness(folder / "serving")
     return served(folder)
+
+
+def test_a_small_body_that_says_one_image_a_million_times_is_refused(model):
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10**6, np.int32)), [text(png(0))])
+    body = io.BytesIO()
+    pq.write_table(pa.table({"image": column}), body, store_schema=False, compression="zstd")
+    assert len(body.getvalue()) < 100_000
+    with pytest.raises(MlflowException, match="more than 1000 images"):
+        invocations(body.getvalue(), "application/vnd.apache.parquet", model, None)
 
 
 def text(data: bytes) -> str:

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from disks import small_disk
 
 from pipeline.errors import (
+    Busy,
     DarkroomError,
     ProjectError,
     StorageError,
@@ -184,6 +186,16 @@ def test_two_homes_in_one_process_have_a_store_each(home, client, tmp_path):
         shutil.copy(home.mlflow_database, database)
         connected = connect(Home(tmp_path / name), os.environ)
         assert connected.tracking_uri == f"sqlite:///{database}"
+
+
+def test_a_database_that_another_program_holds_is_busy(home, client, tmp_path):
+    mine = Home(tmp_path)
+    mine.mlflow_database.parent.mkdir(parents=True)
+    shutil.copy(home.mlflow_database, mine.mlflow_database)
+    with closing(sqlite3.connect(mine.mlflow_database)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Busy, match="another program holds MLflow's database"):
+            connect(mine, {})
 
 
 def test_an_experiment_is_made_once_and_keeps_its_artefacts_at_home(client, home, name):
