@@ -57,7 +57,8 @@ def run(
     what an earlier version has answered.
 
     Raises StoreUnreachable or RegistryError before any work where no champion can be had;
-    SourceError, when everything is published, where more was refused than inference.max_refused.
+    SourceError, when everything is published, where more was refused than inference.max_refused,
+    or a folder was passed by, whose metadata cannot be read.
     """
     folder = _inbox(home, params, inbox)
     client = connect(home, os.environ)
@@ -73,7 +74,7 @@ def run(
     with held(home.private / f"classify-{model.name}.lock", busy):
         again = reclassify or params.inference.on_new_champion == "reclassify"
         by = model.version if again else None
-        batches, waiting = _classify_new(home, params, folder, model, watch, by, say)
+        batches, waiting, passed = _classify_new(home, params, folder, model, watch, by, say)
         if params.inference.after == "archive":
             _archive(home, folder, model, by, say)
     try:
@@ -81,8 +82,10 @@ def run(
             publish_batches(client, home, model.name)
     except DarkroomError as error:
         say(f"not shown in MLflow: {error.what}; the next darkroom classify shows it")
-    if not batches and not waiting:
+    if not batches and not waiting and not passed:
         say(f"nothing new in {folder}")
+    if passed:
+        raise passed[0]
     _refuse_too_many_refused(batches, params.inference.max_refused)
     return Classified(model.name, model.version, folder, batches, waiting)
 
@@ -95,14 +98,15 @@ def _classify_new(
     watch: Watch,
     by: int | None,
     say: Callable[[str], None],
-) -> tuple[tuple[Batch, ...], tuple[str, ...]]:
-    """Return the batches that were published, and the folders that are left for the next run.
+) -> tuple[tuple[Batch, ...], tuple[str, ...], tuple[SourceError, ...]]:
+    """Return the batches that were published, the folders that are left for the next run, and why
+    others were passed by: what one sender got wrong keeps nobody else's images waiting.
 
     What has a row *by* that version, or by any, is not new.
     """
     known = read_known(home.predictions, model.name, by)
     sweep(home.predictions, model)
-    batches, waiting = [], []
+    batches, waiting, passed = [], [], []
     for new in find_new(folder, home.root, known):
         settle, now_ns = params.inference.settle_seconds, time.time_ns()
         if not new.is_settled(now_ns, settle):
@@ -113,23 +117,28 @@ def _classify_new(
             )
             waiting.append(new.name)
             continue
-        batch = classify_folder(
-            folder,
-            new,
-            model,
-            known,
-            home.predictions,
-            batch_size=params.inference.batch_size,
-            limit=image_limits(params.data).bytes,
-            now=datetime.now(UTC).isoformat(timespec="seconds"),
-            watch=watch,
-        )
+        try:
+            batch = classify_folder(
+                folder,
+                new,
+                model,
+                known,
+                home.predictions,
+                batch_size=params.inference.batch_size,
+                limit=image_limits(params.data).bytes,
+                now=datetime.now(UTC).isoformat(timespec="seconds"),
+                watch=watch,
+            )
+        except SourceError as error:
+            say(f"passed by: {folder / new.name}: {error.what}")
+            passed.append(error)
+            continue
         if batch:
             say(f"{batch.images} images, {batch.refused} refused: {batch.folder}")
             say(f"  {drift.describe(batch.monitoring.drift)}")
             say(f"  {expected_accuracy.describe(batch.monitoring.expected)}")
             batches.append(batch)
-    return tuple(batches), tuple(waiting)
+    return tuple(batches), tuple(waiting), tuple(passed)
 
 
 def _archive(

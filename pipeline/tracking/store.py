@@ -4,8 +4,10 @@ import getpass
 import logging
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from traceback import walk_tb
 from urllib.parse import urlsplit
 
@@ -16,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 from requests.exceptions import RequestException
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import (
@@ -40,6 +43,7 @@ FAULTS = (MlflowException, RequestException, SQLAlchemyError, OSError, ImportErr
 """What MLflow's client raises when its store fails it (or its database has no driver here)."""
 _FULL = ("database or disk is full", "attempt to write a readonly database")
 """What SQLite says of its file's disk."""
+_LOCKED = "database is locked"
 _CLIENT = ("mlflow.tracking", "mlflow.store", "mlflow.utils.rest_utils")
 """The modules of MLflow that a call to a store goes through."""
 
@@ -67,6 +71,7 @@ def connect(home: Home, environ: Mapping[str, str], *, brief: bool = False) -> S
             _probe(uri)
         else:
             home.mlflow_database.parent.mkdir(parents=True, exist_ok=True)
+            _wait_for_database(uri, 4 if brief else _LOCK_SECONDS)
         home.private.mkdir(parents=True, exist_ok=True)
         _bind(uri)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -105,6 +110,23 @@ def _probe(uri: str) -> None:
     login: Callable[[str], object] = get_default_host_creds
     asked: Callable[..., object] = http_request
     asked(login(uri), "/health", "GET", timeout=_PROBE_SECONDS, max_retries=0)
+
+
+def _wait_for_database(uri: str, seconds: float) -> None:
+    """Wait until SQLite's file can be read: MLflow waits for it too, but not as it opens it."""
+    file = make_url(uri).database if urlsplit(uri).scheme == "sqlite" else None
+    if file is None or not Path(file).is_file():
+        return
+    with closing(sqlite3.connect(file, timeout=seconds)) as database:
+        try:
+            database.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.Error as error:  # all else, MLflow is about to tell
+            if _LOCKED in str(error):
+                raise _held_by_another(uri) from None
+
+
+def _held_by_another(uri: str) -> Busy:
+    return Busy("another program holds MLflow's store", uri, mend="wait until it is done")
 
 
 def _bind(uri: str) -> None:
@@ -163,6 +185,8 @@ def _error(uri: str, error: Exception) -> DarkroomError:
             uri,
             mend="free space, or give the file back its rights, then the same again",
         )
+    if urlsplit(uri).scheme == "sqlite" and _LOCKED in str(error):
+        return _held_by_another(uri)
     if isinstance(error, MlflowException) and error.error_code not in _PASSING:
         return StoreRefused(
             f"MLflow refuses at {uri}", told[:200], mend="mend what it names, then the same again"

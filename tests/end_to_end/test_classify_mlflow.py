@@ -88,10 +88,12 @@ class HeldUp:
         return self.process.exitcode, self.output.read_text()
 
 
-def hold_up(processes, server: Server, moment: Moment, output: Path) -> HeldUp:
+def hold_up(
+    processes, world: World, moment: Moment, output: Path, server: Server | None = None
+) -> HeldUp:
     reached, go = processes.Event(), processes.Event()
-    environ = {"MLFLOW_TRACKING_URI": server.uri}
-    arguments = (server.world.root, output, environ, moment, reached, go)
+    environ = {"MLFLOW_TRACKING_URI": server.uri} if server else {}
+    arguments = (world.root, output, environ, moment, reached, go)
     process = processes.Process(target=held_up, args=arguments)
     process.start()
     assert reached.wait(120), output.read_text()
@@ -133,7 +135,7 @@ def test_a_server_that_dies_after_the_predictions_is_told_later(
     for folder in ("monday", "tuesday"):
         put(server.world, folder, IMAGES)
     server.start()
-    run = hold_up(processes, server, moment, tmp_path / "held")
+    run = hold_up(processes, server.world, moment, tmp_path / "held", server)
     assert len(published(server.world)) == 2
     server.kill()
     status, said = run.ends()
@@ -155,7 +157,7 @@ def test_a_server_that_is_started_again_in_the_meantime_is_told_by_the_same_run(
 ):
     put(server.world, "monday", IMAGES)
     server.start()
-    run = hold_up(processes, server, moment, tmp_path / "held")
+    run = hold_up(processes, server.world, moment, tmp_path / "held", server)
     server.kill()
     server.start()
     status, said = run.ends()
@@ -169,7 +171,7 @@ def test_a_server_that_falls_silent_is_given_up_within_a_minute(
 ):
     put(server.world, "monday", IMAGES)
     server.start()
-    run = hold_up(processes, server, "before create_run:1", tmp_path / "held")
+    run = hold_up(processes, server.world, "before create_run:1", tmp_path / "held", server)
     os.killpg(server.process.pid, signal.SIGSTOP)
     begun = time.monotonic()
     status, said = run.ends()
@@ -200,5 +202,17 @@ def test_a_store_that_another_program_holds_for_a_while_is_waited_for(desk, dark
     with locked(world.home.mlflow_database, LOCKED_SECONDS):
         done = darkroom(world, "classify")
     assert done.returncode == 0 and "not shown" not in done.stdout, done.stdout
+    assert lost_or_repeated(world) == {}
+    assert all_is_shown_once(world)
+
+
+@pytest.mark.full
+def test_so_is_one_that_is_held_when_the_predictions_are_made(desk, processes, tmp_path):
+    world = desk.fork(tmp_path / "project")
+    put(world, "monday", IMAGES)
+    run = hold_up(processes, world, "before create_run:1", tmp_path / "held")
+    with locked(world.home.mlflow_database, LOCKED_SECONDS):
+        status, said = run.ends()
+    assert status == 0 and "not shown" not in said, said
     assert lost_or_repeated(world) == {}
     assert all_is_shown_once(world)
