@@ -44,10 +44,12 @@ class Model:
 
     @property
     def turn_for(self) -> Callable[[int], AbstractContextManager[object]]:
-        """The decoder's that is sealed in the model: it takes its turns by a lock of its own."""
+        """That of the decoder sealed in the model, which takes its turns by a lock of its own;
+        but where it decodes in threads of its own, they would wait for ours."""
         place = type(self.classifier).__module__.rpartition(".")[0]
+        images = sys.modules.get(f"{place}.images") if self.answers_on_one_core else None
         found: Callable[[int], AbstractContextManager[object]]
-        found = getattr(sys.modules.get(f"{place}.images"), "turn_for", turn_for)
+        found = getattr(images, "turn_for", turn_for)
         return found
 
 
