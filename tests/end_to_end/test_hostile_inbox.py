@@ -18,7 +18,7 @@ from hostile import (
     write_corpus,
 )
 from refusals import refused
-from worlds import World, can_trace
+from worlds import World, watched
 
 from pipeline.serving.images import Limits
 
@@ -84,9 +84,7 @@ def classified(tmp_path_factory: pytest.TempPathFactory) -> Classified:
     outside = inbox.parent / "outside"
     cases = write_corpus(inbox, outside)
     before = everything_in(inbox)
-    watched = ["strace", "-f", "-y", "-e", "trace=open,openat,openat2", "-o", str(trace)]
-    command = [*(watched if can_trace() else []), sys.executable, "-c", CLASSIFY_ALL]
-    done = world.run(*command, ok=False)
+    done = world.run(*watched(trace), sys.executable, "-c", CLASSIFY_ALL, ok=False)
     return Classified(world, inbox, outside, cases, done, before, trace)
 
 

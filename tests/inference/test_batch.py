@@ -207,6 +207,25 @@ def test_a_file_that_could_not_be_read_is_classified_once_it_can_be(place):
         assert {row["label"] for row in place.rows()} == {None, "light"}
 
 
+def test_a_folder_that_may_not_be_entered_has_one_row_until_it_may(place):
+    with tempfile.TemporaryDirectory() as scratch:
+        place.home, place.inbox = Path(scratch), Path(scratch) / "inbox"
+        folder = place.put("closed/a.png", 255).parent
+        for above in (place.home, place.inbox):
+            above.chmod(0o755)
+        place.predictions.mkdir()
+        place.predictions.chmod(0o777)
+        folder.chmod(0)
+        with as_nobody():
+            place.classify()
+            assert place.labels() == {"closed": "unreadable"}
+            assert place.classify() == []
+        folder.chmod(0o755)
+        with as_nobody():
+            place.classify()
+        assert place.labels() == {"closed": "unreadable", "closed/a.png": "light"}
+
+
 def test_hidden_files_are_left_alone(place):
     place.put(".DS_Store", b"x")
     place.put(".uploading/a.png", 0)
