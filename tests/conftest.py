@@ -16,6 +16,15 @@ from worlds import ROOT, World, make_world, write_digits
 
 from pipeline.params import Params, load_params
 
+_PRELOADED = [
+    "killed_registers",
+    "classifies",
+    "mlflow.store.db.utils",
+    "mlflow.store.tracking.sqlalchemy_workspace_store",
+    "mlflow.store.model_registry.sqlalchemy_workspace_store",
+]
+"""What children run, and what MLflow would import in each of them; one that is missing is left
+out."""
 _CHROMIUM = (
     "--no-sandbox",
     "--disable-gpu",
@@ -131,7 +140,7 @@ def desk(shared: Path) -> World:
 def processes() -> Any:
     """Children that have imported everything already, and nothing of this process."""
     made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["killed_registers", "classifies"])
+    made.set_forkserver_preload(_PRELOADED)
     with pytest.MonkeyPatch.context() as patch:  # its server is not told where to import from
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), str(ROOT)]))
         forkserver.ensure_running()

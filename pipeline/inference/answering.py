@@ -5,7 +5,9 @@ batch that went through in steps would end each of them on one core.
 """
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,7 +18,7 @@ from pipeline.errors import UnreadableImage
 from pipeline.export.artefact import SealedClassifier, SealedPrediction
 from pipeline.inference.rows import NewFile, PredictionRow
 from pipeline.serving.engine import PART, cores
-from pipeline.serving.images import turn_for
+from pipeline.serving.images import HEAVY, turn_for
 from pipeline.stream import in_order
 
 
@@ -39,6 +41,16 @@ class Model:
     def answers_on_one_core(self) -> bool:
         """Models of an older Darkroom have threads of their own."""
         return hasattr(self.classifier, "answer")
+
+    @property
+    def turn_for(self) -> Callable[[int], AbstractContextManager[object]]:
+        """That of the decoder sealed in the model, which takes its turns by a lock of its own;
+        but where it decodes in threads of its own, they would wait for ours."""
+        place = type(self.classifier).__module__.rpartition(".")[0]
+        images = sys.modules.get(f"{place}.images") if self.answers_on_one_core else None
+        found: Callable[[int], AbstractContextManager[object]]
+        found = getattr(images, "turn_for", turn_for)
+        return found
 
 
 @dataclass(frozen=True)
@@ -77,8 +89,11 @@ class Answering:
     """Is shown the sha256 and the embedding of each image that was answered."""
 
     def rows(self, files: Sequence[NewFile]) -> list[PredictionRow]:
-        with turn_for(max(file.bytes for file in files)):
-            return self._rows(files)
+        """Heavy files are read one after the other: their bytes would add up."""
+        largest = max(file.bytes for file in files)
+        with self.model.turn_for(largest):
+            parts = [[file] for file in files] if largest > HEAVY else [files]
+            return [row for part in parts for row in self._rows(part)]
 
     def _rows(self, files: Sequence[NewFile]) -> list[PredictionRow]:
         fresh = [read for file in files if self.is_news(read := self._read(file))]

@@ -60,7 +60,8 @@ def run(
     what an earlier version has answered.
 
     Raises StoreUnreachable or RegistryError before any work where no champion can be had;
-    SourceError, when everything is published, where more was refused than inference.max_refused.
+    SourceError, when everything is published, where more was refused than inference.max_refused,
+    or a folder was passed by, whose metadata cannot be read.
     """
     folder = _inbox(home, params, inbox)
     client = connect(home, os.environ)
@@ -76,15 +77,17 @@ def run(
     with held(home.private / f"classify-{model.name}.lock", busy):
         again = reclassify or params.inference.on_new_champion == "reclassify"
         by = model.version if again else None
-        batches, waiting = _classify_new(home, params, folder, model, watch, by, say)
+        batches, waiting, passed = _classify_new(home, params, folder, model, watch, by, say)
         if params.inference.after == "archive":
             _archive(home, folder, model, by, say)
     show_batches(home, model.name, say)
     if inbox is None and params.inference.inbox == "auto":
         _name_strays(folder, say)
-    if not batches and not waiting:
+    if not batches and not waiting and not passed:
         say(f"nothing new in {folder}")
         _remind(home, model.name, params.inference.max_refused, say)
+    if passed:
+        raise passed[0]
     _refuse_too_many_refused(batches, params.inference.max_refused)
     return Classified(model.name, model.version, folder, batches, waiting)
 
@@ -97,14 +100,15 @@ def _classify_new(
     watch: Watch,
     by: int | None,
     say: Callable[[str], None],
-) -> tuple[tuple[Batch, ...], tuple[str, ...]]:
-    """Return the batches that were published, and the folders that are left for the next run.
+) -> tuple[tuple[Batch, ...], tuple[str, ...], tuple[SourceError, ...]]:
+    """Return the batches that were published, the folders that are left for the next run, and why
+    others were passed by: what one sender got wrong keeps nobody else's images waiting.
 
     What has a row *by* that version, or by any, is not new.
     """
     known = read_known(home.predictions, model.name, by)
     sweep(home.predictions, model)
-    batches, waiting = [], []
+    batches, waiting, passed = [], [], []
     for new in find_new(folder, home.root, known):
         settle, now_ns = params.inference.settle_seconds, time.time_ns()
         if not new.is_settled(now_ns, settle):
@@ -115,17 +119,22 @@ def _classify_new(
             )
             waiting.append(new.name)
             continue
-        batch = classify_folder(
-            folder,
-            new,
-            model,
-            known,
-            home.predictions,
-            batch_size=params.inference.batch_size,
-            limit=image_limits(params.data).bytes,
-            now=datetime.now(UTC).isoformat(timespec="seconds"),
-            watch=watch,
-        )
+        try:
+            batch = classify_folder(
+                folder,
+                new,
+                model,
+                known,
+                home.predictions,
+                batch_size=params.inference.batch_size,
+                limit=image_limits(params.data).bytes,
+                now=datetime.now(UTC).isoformat(timespec="seconds"),
+                watch=watch,
+            )
+        except SourceError as error:
+            say(f"passed by: {folder / new.name}: {error.what}")
+            passed.append(error)
+            continue
         if batch:
             counts, *doubts = summary.describe(batch.summary)
             say(counts)
@@ -135,7 +144,7 @@ def _classify_new(
             say(f"  {expected_accuracy.describe(batch.monitoring.expected)}")
             say(f"  {batch.folder}")
             batches.append(batch)
-    return tuple(batches), tuple(waiting)
+    return tuple(batches), tuple(waiting), tuple(passed)
 
 
 def _archive(

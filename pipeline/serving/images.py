@@ -32,7 +32,8 @@ _PICTURE = 256
 _LARGE = 4_000_000
 _HUGE = 16_000_000
 _BAND = 1_000_000
-_HEAVY = 8 * 2**20
+HEAVY = 8 * 2**20
+"""Bytes of a file that count beside the pixels of another."""
 _ONE_LARGE = threading.RLock()
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _MOST_SCANS = 100
@@ -210,7 +211,7 @@ def _decode(image: Image.Image, least: int) -> Image.Image:
 def turn_for(size: int) -> AbstractContextManager[object]:
     """What a file of so many bytes has its turn in, from before it is read until it is let go: its
     bytes would add up with the pixels of the one that is being decoded."""
-    return _ONE_LARGE if size > _HEAVY else nullcontext()
+    return _ONE_LARGE if size > HEAVY else nullcontext()
 
 
 def _ask_for_less(image: Image.Image, least: int) -> None:

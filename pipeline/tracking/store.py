@@ -4,9 +4,10 @@ import getpass
 import logging
 import os
 import shutil
-import time
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from traceback import walk_tb
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 from requests.exceptions import RequestException
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import (
@@ -41,6 +43,7 @@ FAULTS = (MlflowException, RequestException, SQLAlchemyError, OSError, ImportErr
 """What MLflow's client raises when its store fails it (or its database has no driver here)."""
 _FULL = ("database or disk is full", "attempt to write a readonly database")
 """What SQLite says of its file's disk."""
+_LOCKED = "database is locked"
 _CLIENT = ("mlflow.tracking", "mlflow.store", "mlflow.utils.rest_utils")
 """The modules of MLflow that a call to a store goes through."""
 
@@ -58,7 +61,7 @@ def connect(home: Home, environ: Mapping[str, str], *, brief: bool = False) -> S
     if brief:
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "4"
-    uri = tracking_uri(home, environ)
+    uri, patience = tracking_uri(home, environ), 4 if brief else _LOCK_SECONDS
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what fails is told by us, in brief
     with _named(uri):
@@ -66,26 +69,14 @@ def connect(home: Home, environ: Mapping[str, str], *, brief: bool = False) -> S
             _probe(uri)
         else:
             home.mlflow_database.parent.mkdir(parents=True, exist_ok=True)
+            _wait_for_database(uri, patience)
         home.private.mkdir(parents=True, exist_ok=True)
         _bind(uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         # The first to come creates the tables
-        patience = 4 if brief else _LOCK_SECONDS
         with FileLock(home.private / "mlflow.lock", timeout=patience):
-            return _open(uri, patience)
-
-
-def _open(uri: str, patience: float) -> Store:
-    """SQLite itself waits five seconds for another program that holds its file."""
-    until = time.monotonic() + patience
-    while True:
-        try:
-            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             client.search_experiments(max_results=1)
-        except FAULTS as error:
-            if "database is locked" not in str(error) or time.monotonic() > until:
-                raise
-        else:
-            return client
+    return client
 
 
 @contextmanager
@@ -117,6 +108,23 @@ def _probe(uri: str) -> None:
     login: Callable[[str], object] = get_default_host_creds
     asked: Callable[..., object] = http_request
     asked(login(uri), "/health", "GET", timeout=_PROBE_SECONDS, max_retries=0)
+
+
+def _wait_for_database(uri: str, seconds: float) -> None:
+    """Wait until SQLite's file can be read: MLflow waits for it too, but not as it opens it."""
+    file = make_url(uri).database if urlsplit(uri).scheme == "sqlite" else None
+    if file is None or not Path(file).is_file():
+        return
+    with closing(sqlite3.connect(file, timeout=seconds)) as database:
+        try:
+            database.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.Error as error:  # all else, MLflow is about to tell
+            if _LOCKED in str(error):
+                raise _held_by_another(uri) from None
+
+
+def _held_by_another(uri: str) -> Busy:
+    return Busy("another program holds MLflow's store", uri, mend="wait until it is done")
 
 
 def _bind(uri: str) -> None:
@@ -169,18 +177,15 @@ def _error(uri: str, error: Exception) -> DarkroomError:
     told = f"{type(error).__name__}: {error}".splitlines()[0]
     if password := urlsplit(uri).password:
         uri, told = (text.replace(password, "***") for text in (uri, told))
-    if "database is locked" in str(error):
-        return Busy(
-            "another program holds MLflow's database",
-            uri,
-            mend="end it, or wait until it is done; then the same again",
-        )
-    if urlsplit(uri).scheme == "sqlite" and any(why in str(error) for why in _FULL):
+    is_file = urlsplit(uri).scheme == "sqlite"
+    if is_file and any(why in str(error) for why in _FULL):
         return StorageError(
             "MLflow's store cannot be written: its disk is full, or read-only",
             uri,
             mend="free space, or give the file back its rights, then the same again",
         )
+    if is_file and _LOCKED in str(error):
+        return _held_by_another(uri)
     if isinstance(error, MlflowException) and error.error_code not in _PASSING:
         return StoreRefused(
             f"MLflow refuses at {uri}", told[:200], mend="mend what it names, then the same again"

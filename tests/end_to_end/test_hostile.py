@@ -20,7 +20,7 @@ from hostile import (
     nearly_fifty_megapixels,
     write_corpus,
 )
-from worlds import World, can_trace, make_world
+from worlds import World, make_world, watched
 
 in_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 MEMORY = """
@@ -77,9 +77,8 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Ingested:
     cases = write_corpus(source, outside)
     before = everything_in(source)
     world = make_hostile(folder / "project", source)
-    watched = ["strace", "-f", "-y", "-e", "trace=open,openat,openat2", "-o", str(trace)]
     ingest = [sys.executable, "-m", "pipeline.cli", "ingest"]
-    done = world.run(*(watched if can_trace() else []), *ingest, ok=False)
+    done = world.run(*watched(trace), *ingest, ok=False)
     return Ingested(world, source, outside, cases, done, before, trace)
 
 

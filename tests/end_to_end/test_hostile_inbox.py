@@ -1,16 +1,14 @@
 """The hostile folder as an inbox: each file ends as exactly one row, and nothing is touched."""
 
 import re
-import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from desks import NAME, all_is_shown_once, half_written, make_desk, rows
+from desks import NAME, all_is_shown_once, half_written, lost_or_repeated, make_desk, put, rows
 from hostile import (
     IGNORED,
     TAKEN,
@@ -19,13 +17,13 @@ from hostile import (
     nearly_fifty_megapixels,
     write_corpus,
 )
-from worlds import World, can_trace
+from refusals import refused
+from worlds import World, watched
 
 from pipeline.serving.images import Limits
 
 ANSWERED = (TAKEN, "duplicate", "label_conflict", "no_class")
 """What ingest makes of files that are images: each of them is answered."""
-SECONDS = 120
 CLASSIFY = """
 import sys
 from pathlib import Path
@@ -39,11 +37,17 @@ def kilobytes(name):
 
 root = Path.cwd()
 params = load_params(root / "params.yaml")
+{before}
 before = kilobytes("VmRSS")
 run(Home(root), params, None, print)
 print((kilobytes("VmHWM") - before) * 1024)
 """
 """Ends by printing by how many bytes the process grew at most."""
+CLASSIFY_ALL = CLASSIFY.format(before="")
+CLASSIFY_ONE_MORE = CLASSIFY.format(
+    before="run(Home(root), params, None, print); Path(sys.argv[1]).rename(sys.argv[2])"
+)
+"""One more picture than a run that has everything at hand which any run needs."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,6 @@ class Classified:
     outside: Path
     cases: list[Case]
     done: subprocess.CompletedProcess[str]
-    seconds: float
     before: dict[str, tuple[object, ...]]
     """The inbox, as `everything_in` saw it."""
     trace: Path
@@ -81,12 +84,8 @@ def classified(tmp_path_factory: pytest.TempPathFactory) -> Classified:
     outside = inbox.parent / "outside"
     cases = write_corpus(inbox, outside)
     before = everything_in(inbox)
-    watched = ["strace", "-f", "-y", "-e", "trace=open,openat,openat2", "-o", str(trace)]
-    command = [*(watched if can_trace() else []), sys.executable, "-c", CLASSIFY]
-    begun = time.monotonic()
-    done = world.run(*command, ok=False, timeout=SECONDS)
-    seconds = time.monotonic() - begun
-    return Classified(world, inbox, outside, cases, done, seconds, before, trace)
+    done = world.run(*watched(trace), sys.executable, "-c", CLASSIFY_ALL, ok=False)
+    return Classified(world, inbox, outside, cases, done, before, trace)
 
 
 def test_the_corpus_is_classified_without_a_crash(classified):
@@ -156,21 +155,39 @@ def test_mlflow_shows_every_batch_of_it(classified):
     assert all_is_shown_once(classified.world)
 
 
-def test_the_next_run_finds_nothing_new(classified):
+def test_the_next_run_finds_nothing_new(classified, darkroom):
     before = len(rows(classified.world))
-    done = classified.world.run("darkroom", "classify")
+    done = darkroom(classified.world, "classify")
+    assert done.returncode == 0
     assert len(rows(classified.world)) == before
     assert "images," not in done.stdout
+
+
+def test_a_metadata_csv_that_cannot_be_read_keeps_only_its_own_folder_waiting(
+    desk, darkroom, tmp_path
+):
+    world = desk.fork(tmp_path / "project")
+    for folder in ("a", "b", "c"):
+        put(world, folder, 3)
+    wrong = world.home.inbox(NAME) / "a/metadata.csv"
+    wrong.write_text("camera\nnorth\n")
+    refused(darkroom(world, "classify"), str(wrong), "no column path")
+    assert {Path(row["path"]).parent.name for row in rows(world)} == {"b", "c"}
+    assert all_is_shown_once(world)
+    wrong.unlink()
+    assert darkroom(world, "classify").returncode == 0
+    assert lost_or_repeated(world) == {}
 
 
 @pytest.mark.full
 def test_a_picture_at_the_limit_needs_600_mb(tmp_path):
     world = make_hostile(tmp_path / "project")
-    inbox = world.home.inbox(NAME)
+    inbox, picture = world.home.inbox(NAME), tmp_path / "picture"
     for number, file in enumerate(nearly_fifty_megapixels()):
-        shutil.rmtree(inbox, ignore_errors=True)
-        (inbox / str(number)).mkdir(parents=True)
-        (inbox / str(number) / file.name).write_bytes(file.data)
-        grown = int(world.run(sys.executable, "-c", CLASSIFY).stdout.split()[-1])
-        assert grown <= 600 * 2**20, file.name
-    assert Counter(row["label"] is None for row in rows(world)) == {False: 8}
+        put(world, str(number), 8)
+        picture.write_bytes(file.data)
+        arguments = (str(picture), str(inbox / str(number) / file.name))
+        done = world.run(sys.executable, "-c", CLASSIFY_ONE_MORE, *arguments)
+        assert int(done.stdout.split()[-1]) <= 600 * 2**20, file.name
+    counts = Counter(row["label"] is None for row in rows(world))
+    assert counts == {False: 9 * 8}

@@ -19,6 +19,7 @@ from brightness import png
 from pipeline.errors import StorageError
 from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import read_known
+from pipeline.serving.images import HEAVY
 
 ROOT = Path(__file__).parents[2]
 
@@ -204,6 +205,25 @@ def test_a_file_that_could_not_be_read_is_classified_once_it_can_be(place):
         with as_nobody():
             place.classify()
         assert {row["label"] for row in place.rows()} == {None, "light"}
+
+
+def test_a_folder_that_may_not_be_entered_has_one_row_until_it_may(place):
+    with tempfile.TemporaryDirectory() as scratch:
+        place.home, place.inbox = Path(scratch), Path(scratch) / "inbox"
+        folder = place.put("closed/a.png", 255).parent
+        for above in (place.home, place.inbox):
+            above.chmod(0o755)
+        place.predictions.mkdir()
+        place.predictions.chmod(0o777)
+        folder.chmod(0)
+        with as_nobody():
+            place.classify()
+            assert place.labels() == {"closed": "unreadable"}
+            assert place.classify() == []
+        folder.chmod(0o755)
+        with as_nobody():
+            place.classify()
+        assert place.labels() == {"closed": "unreadable", "closed/a.png": "light"}
 
 
 def test_hidden_files_are_left_alone(place):
@@ -395,6 +415,22 @@ def test_what_another_version_staged_is_no_part_of_this_ones_batch(killed):
     assert batch.images == 10_001
     assert {row["model_version"] for row in killed.rows()} == {2}
     assert [path.name for path in (killed.predictions / "model=m").iterdir()] == ["version=2"]
+
+
+def test_heavy_files_go_one_by_one_by_the_lock_that_their_decoder_has(place, monkeypatch):
+    """Else the bytes of some add up with the pixels of another."""
+    together, answer = [], place.model.classifier.answer
+    monkeypatch.setattr(
+        place.model.classifier,
+        "answer",
+        lambda images: together.append(len(images)) or answer(images),
+    )
+    for name in "abcd":
+        place.put(f"light/{name}.png", 0)
+        place.put(f"heavy/{name}.png", png(0) + bytes(HEAVY))
+    place.classify(batch_size=4, limit=2 * HEAVY)
+    assert sorted(together) == [1, 1, 1, 1, 4]
+    assert place.model.turn_for.__module__.startswith("darkroom_served_")
 
 
 def test_unreadable_files_change_no_answer_of_the_others(place, full):

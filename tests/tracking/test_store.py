@@ -262,3 +262,15 @@ def test_a_store_whose_disk_is_full_is_named_without_a_traceback_of_mlflows(
             full.create_experiment("one more")
     assert str(here.mlflow_database) in str(caught.value) and caught.value.retryable
     assert not caplog.records
+
+
+@pytest.mark.full
+def test_a_store_that_another_program_holds_for_long_is_called_so(home, tmp_path):
+    here = Home(tmp_path)
+    here.mlflow_database.parent.mkdir()
+    shutil.copy(home.mlflow_database, here.mlflow_database)
+    with closing(sqlite3.connect(here.mlflow_database, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Busy, match="another program holds MLflow's store") as caught:
+            connect(here, {})
+    assert caught.value.where == (f"sqlite:///{here.mlflow_database}",)
