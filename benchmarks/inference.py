@@ -33,8 +33,8 @@ from pipeline.export.fitting import answer_files, fit
 from pipeline.export.graphs import batches, make_graphs
 from pipeline.export.variants import Bounds
 from pipeline.serving.classifier import INTERFACE
-from pipeline.serving.engine import INT8
 from pipeline.serving.images import Limits
+from pipeline.serving.variants import INT8
 from pipeline.training.models import Architecture, build
 
 SIZE, FIRST, ROUNDS = 224, 64, 3

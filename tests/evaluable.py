@@ -16,7 +16,7 @@ from pipeline.export.artefact import seal
 from pipeline.export.calibrate import array_bytes
 from pipeline.serving.abstention import EMBEDDINGS, THRESHOLDS, of_variant
 from pipeline.serving.choice import SelfTest
-from pipeline.serving.engine import FP32, INT8
+from pipeline.serving.variants import FP32, INT8
 from pipeline.workspace import Workspace
 
 GREYS = tuple(range(3, 255, 4))

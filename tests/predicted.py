@@ -36,15 +36,18 @@ _ANSWERED = PredictionRow(
 )
 
 
-def answered(path: str, label: str = "cat", confidence: float = 0.75, **others: Any):
+def answered(
+    path: str, label: str = "cat", confidence: float = 0.75, **others: Any
+) -> PredictionRow:
     return replace(_ANSWERED, path=path, label=label, confidence=confidence, **others)
 
 
 def refused(path: str, reason: str = "damaged", **others: Any) -> PredictionRow:
     values = [name for name, value in vars(_ANSWERED).items() if isinstance(value, float)]
     values += ["label", "probabilities", "conformal_set", "sha256", "width", "height"]
-    nothing = dict.fromkeys(values)
-    return replace(_ANSWERED, path=path, reason=reason, detail="why", **(nothing | others))
+    nothing: dict[str, Any] = dict.fromkeys(values)
+    said = nothing | {"reason": reason, "detail": "why"} | others
+    return replace(_ANSWERED, path=path, **said)
 
 
 def publish(

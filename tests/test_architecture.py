@@ -59,7 +59,7 @@ def test_imports_run_one_way(graph):
 
 @pytest.mark.parametrize(
     ("library", "place"),
-    [("mlflow", "pipeline/tracking"), ("prefect", "flows")],
+    [("mlflow", "pipeline/tracking"), ("prefect", "flows"), ("duckdb", "pipeline/inference")],
 )
 def test_a_library_is_imported_in_one_place(library, place):
     for path in [*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("flows/**/*.py")]:

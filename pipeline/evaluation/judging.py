@@ -20,7 +20,7 @@ from pipeline.evaluation.gate import (
 from pipeline.evaluation.measure import Measured
 from pipeline.evaluation.power import spent
 from pipeline.params import ChampionGate, GateParams
-from pipeline.serving.engine import FP32
+from pipeline.serving.variants import FP32
 
 _WORST_FIRST = (Verdict.WORSE, Verdict.CANNOT_TELL, Verdict.NOT_WORSE, Verdict.BETTER)
 BEWARE = "BEWARE"

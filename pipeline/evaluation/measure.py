@@ -18,7 +18,7 @@ from pipeline.export.artefact import (
     open_artefact,
 )
 from pipeline.metrics import Labels, Probabilities, class_indices
-from pipeline.serving.engine import FP32
+from pipeline.serving.variants import FP32
 
 Members = npt.NDArray[np.bool_]
 """(n, num_classes): whether a class is in an image's set."""

@@ -29,7 +29,7 @@ from pipeline import errors, serving
 from pipeline.cards import read_json, write_card
 from pipeline.errors import ArtefactError
 from pipeline.serving.choice import AUTO, SELF_TEST, SelfTest
-from pipeline.serving.engine import FP32, INT8
+from pipeline.serving.variants import FP32, INT8
 
 DIGESTS = "digests.json"
 _INTERFACES = (1,)

@@ -22,7 +22,7 @@ from pipeline.export.calibrate import (
 from pipeline.metrics import Probabilities
 from pipeline.serving.abstention import EMBEDDINGS, THRESHOLDS, Floats, of_variant
 from pipeline.serving.appearance import brightness, sharpness
-from pipeline.serving.engine import FP32
+from pipeline.serving.variants import FP32
 from pipeline.training.models import Network
 
 

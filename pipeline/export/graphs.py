@@ -14,7 +14,8 @@ from pipeline.export.quantize import NotQuantizable, to_int8
 from pipeline.export.variants import Bounds, Variant, judge, not_made, self_test_bound
 from pipeline.metrics import Labels, Probabilities
 from pipeline.serving.choice import SelfTest
-from pipeline.serving.engine import FP32, INT8, Engine
+from pipeline.serving.engine import Engine
+from pipeline.serving.variants import FP32, INT8
 from pipeline.training.models import Network
 
 Pixels = npt.NDArray[np.uint8]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.errors import StorageError
@@ -86,6 +85,8 @@ def known_of(parts: Sequence[Path]) -> Known:
     """Raises what Arrow raises where one of *parts* cannot be read."""
     if not parts:
         return Known(frozenset(), frozenset(), frozenset())
+    import pyarrow.dataset as ds  # brings pandas, and half a second
+
     columns = ["path", "sha256", "bytes", "modified_ns"]
     files = [str(part) for part in parts]
     table = ds.dataset(files, schema=SCHEMA, format="parquet").to_table(columns=columns)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pipeline.export.calibrate import REFERENCE
 from pipeline.serving.abstention import EMBEDDINGS, of_variant
-from pipeline.serving.engine import FP32
+from pipeline.serving.variants import FP32
 
 Values = npt.NDArray[np.float64]
 _OF_ANSWERS = ("confidence",)

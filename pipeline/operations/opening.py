@@ -22,7 +22,7 @@ from pipeline.export.artefact import SealedClassifier, open_artefact
 from pipeline.metrics import accuracy
 from pipeline.params import Params
 from pipeline.serving.abstention import THRESHOLDS
-from pipeline.serving.engine import FP32
+from pipeline.serving.variants import FP32
 from pipeline.tracking.dataset import known_images
 from pipeline.tracking.loading import fetch_sealed
 from pipeline.tracking.registry import Version

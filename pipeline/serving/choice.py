@@ -16,7 +16,8 @@ import onnxruntime as ort
 
 from ..errors import ArtefactError
 from . import cuda
-from .engine import CPU, FP16, FP32, GPU, Engine, Floats, Pixels
+from .engine import CPU, GPU, Engine, Floats, Pixels
+from .variants import FP16, FP32
 
 AUTO = "auto"
 SELF_TEST = "selftest.npz"

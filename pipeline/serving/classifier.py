@@ -20,8 +20,8 @@ from ..errors import UnreadableImage
 from .abstention import Reliance, read_known, rely
 from .appearance import brightness, sharpness
 from .choice import AUTO, SELF_TEST, SelfTest, choose
-from .engine import FP32
 from .images import Limits, Square, open_square
+from .variants import FP32
 
 INTERFACE = 1
 Floats = npt.NDArray[np.float32]

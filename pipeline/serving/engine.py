@@ -14,7 +14,6 @@ import onnxruntime as ort
 from ..errors import ArtefactError
 from . import cuda
 
-FP32, INT8, FP16 = "fp32", "int8", "fp16"
 CPU, GPU = "cpu", "gpu"
 PART = 4
 """Images that go through one core at once."""

@@ -31,7 +31,7 @@ from pipeline.graph import stage_key, training_key
 from pipeline.metrics import accuracy, log_loss
 from pipeline.params import ExportParams, Params
 from pipeline.serving.classifier import INTERFACE
-from pipeline.serving.engine import FP32, INT8
+from pipeline.serving.variants import FP32, INT8
 from pipeline.training import checkpoint
 from pipeline.training.feed import Feed, on_device
 from pipeline.training.loop import predictions

@@ -194,7 +194,7 @@ def test_a_database_that_another_program_holds_is_busy(home, client, tmp_path):
     shutil.copy(home.mlflow_database, mine.mlflow_database)
     with closing(sqlite3.connect(mine.mlflow_database)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(Busy, match="another program holds MLflow's database"):
+        with pytest.raises(Busy, match="another program holds MLflow's store"):
             connect(mine, {})
 
 
