@@ -17,25 +17,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from growth import PICTURE, PICTURE_IMPORTS, growing  # noqa: E402
 from hostile import nearly_fifty_megapixels, write_corpus  # noqa: E402, it lies with the tests
 
 from pipeline.data.appearance import appearance  # noqa: E402
 from pipeline.errors import UnreadableImage  # noqa: E402
 from pipeline.serving.images import Limits, inspect  # noqa: E402
 
-GROWN = """
-import sys
-from pathlib import Path
-from pipeline.data.appearance import appearance
-from pipeline.serving.images import Limits, inspect
-
-def kilobytes(name):
-    return int(Path("/proc/self/status").read_text().split(name + ":")[1].split()[0])
-
-before = kilobytes("VmRSS")
-appearance(inspect(Path(sys.argv[1]).read_bytes(), Limits()).picture)
-print((kilobytes("VmHWM") - before) * 1024)
-"""
+GROWN = growing(PICTURE_IMPORTS, PICTURE)
 
 
 def main() -> None:

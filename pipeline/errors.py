@@ -131,7 +131,7 @@ def of_the_disk(error: OSError) -> StorageError | None:
     )
 
 
-def printable(text: str) -> str:
+def legible(text: str) -> str:
     """Return *text* with a ? for each letter that steers a terminal, or turns the order of others:
     names of files and what a store says may hold any."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
@@ -139,4 +139,4 @@ def printable(text: str) -> str:
 
 def _one_line(text: str) -> str:
     """A file's name may hold line breaks."""
-    return printable(" ".join(text.splitlines()))
+    return legible(" ".join(text.splitlines()))

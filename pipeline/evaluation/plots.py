@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
+from pipeline.errors import legible
 from pipeline.metrics import (
     CALIBRATION_BINS,
     Labels,
@@ -192,6 +193,6 @@ def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
 
 def _name(label: str) -> str:
     """A class's name on one short line; no formula, and nothing that cannot be printed."""
-    line = "".join(letter if letter.isprintable() else "?" for letter in label)
+    line = legible(label)
     short = line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
     return short.replace("$", r"\$")

@@ -33,11 +33,18 @@ class Batch:
     """A published folder of rows."""
 
     folder: Path
-    images: int
-    refused: int
     monitoring: Monitoring
     summary: Summary
     timing: Timing
+
+    @property
+    def images(self) -> int:
+        """Files with a row."""
+        return self.summary.images
+
+    @property
+    def refused(self) -> int:
+        return sum(self.summary.refused.values())
 
 
 def classify_folder(
@@ -93,8 +100,7 @@ def classify_folder(
         ) from None
     finally:
         _drop_empty(aside)
-    said = (beside.monitoring, beside.summary, beside.timing)
-    return Batch(target, staging.images, staging.refused, *said)
+    return Batch(target, beside.monitoring, beside.summary, beside.timing)
 
 
 def sweep(predictions: Path, model: Model) -> None:

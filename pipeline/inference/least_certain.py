@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.errors import legible
+
 SHEET = "_least_certain.jpg"
 """In a batch's folder."""
 IMAGES = 16
@@ -92,7 +94,7 @@ def draw(doubted: Sequence[Doubted], pictures: Sequence[Image.Image | str], titl
 
 def _fitted(words: str, font: ImageFont.FreeTypeFont, room: float) -> str:
     """Return *words* on one line, cut where *room*, in pixels, ends."""
-    line = "".join(letter if letter.isprintable() else "?" for letter in words[:100])
+    line = legible(words[:100])
     if font.getlength(line) <= room:
         return line
     while line and font.getlength(line + "…") > room:

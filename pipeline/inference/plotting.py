@@ -10,6 +10,8 @@ from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from pipeline.errors import legible
+
 MAIN, SOFT, ALARM = "#4a6fa5", "#b9b1a8", "#a8322a"
 ACROSS = 3
 """Panels in a row."""
@@ -55,5 +57,5 @@ def png(figure: Figure) -> bytes:
 
 def short(name: str, longest: int = _LONGEST) -> str:
     """Return *name* on one line, of so many letters at most."""
-    line = "".join(letter if letter.isprintable() else "?" for letter in name[: longest + 1])
+    line = legible(name[: longest + 1])
     return line if len(line) <= longest else f"{line[: longest - 1]}…"

@@ -165,7 +165,7 @@ def _selecting(which: Selection) -> tuple[str, dict[str, Any]]:
     chosen = [_CHOSEN[name] for name in parameters if name in _CHOSEN]
     chosen += [_LATEST] if which.latest else []
     return (
-        f"WITH seen AS NOT MATERIALIZED (SELECT * FROM published WHERE {_all(seen)}), "  # noqa: S608
+        f"WITH seen AS NOT MATERIALIZED (SELECT * FROM published WHERE {_all(seen)}), "  # noqa: S608, our words
         f"chosen AS (SELECT * FROM seen WHERE {_all(chosen)}) "
     ), parameters
 
@@ -216,7 +216,7 @@ def least_confident(chosen: Chosen, count: int) -> Iterator[PredictionRow]:
 
 def all_rows(chosen: Chosen) -> Iterator[PredictionRow]:
     """Yield every row, without holding them all."""
-    return _rows(chosen.ask(f"SELECT {_COLUMNS} FROM chosen"))  # noqa: S608
+    return _rows(chosen.ask(f"SELECT {_COLUMNS} FROM chosen"))  # noqa: S608, as above
 
 
 def _rows(found: "DuckDBPyConnection") -> Iterator[PredictionRow]:

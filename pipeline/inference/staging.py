@@ -18,7 +18,7 @@ from pipeline.inference.rows import PredictionRow
 
 _ROWS_A_PART = 10_000
 _SECONDS_A_PART = 30.0
-_COLUMNS = ["path", "sha256", "bytes", "modified_ns", "reason"]
+_COLUMNS = ["path", "sha256", "bytes", "modified_ns"]
 
 
 class Staging:
@@ -40,7 +40,7 @@ class Staging:
 
     def _go_on(self, parts: list[Path]) -> None:
         self.known = known_of(parts)
-        self.images = self.refused = self._identity = 0
+        self.images = self._identity = 0
         for part in parts:
             for row in pq.ParquetFile(part).read(_COLUMNS).to_pylist():
                 self._count(**row)
@@ -54,7 +54,7 @@ class Staging:
     def add(self, row: PredictionRow) -> None:
         """Take one row; from time to time all that were taken become a part."""
         self._rows.append(row)
-        self._count(row.path, row.sha256, row.bytes, row.modified_ns, row.reason)
+        self._count(row.path, row.sha256, row.bytes, row.modified_ns)
         is_due = time.monotonic() - self._begun > _SECONDS_A_PART
         if len(self._rows) == _ROWS_A_PART or is_due:
             self._flush()
@@ -78,11 +78,8 @@ class Staging:
         self._folder.rename(target)
         _fsync(target.parent)
 
-    def _count(
-        self, path: str, sha256: str | None, bytes: int, modified_ns: int, reason: str | None
-    ) -> None:
+    def _count(self, path: str, sha256: str | None, bytes: int, modified_ns: int) -> None:
         self.images += 1
-        self.refused += reason is not None
         content = sha256 or f"{bytes} bytes of {modified_ns}"
         row = hashlib.sha256(f"{path}\0{content}".encode()).digest()
         self._identity = (self._identity + int.from_bytes(row)) % 2**256

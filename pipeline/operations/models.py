@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.errors import RegistryError, printable
+from pipeline.errors import RegistryError, legible
 from pipeline.evaluation.comparison import Verdict
 from pipeline.evaluation.gate import describe_row
 from pipeline.evaluation.judging import BEWARE
@@ -58,9 +58,9 @@ def _listed(version: Version, names: tuple[str, ...], gate: GateParams) -> Liste
         aliases=names,
         registered=when.strftime("%Y-%m-%d %H:%M"),
         accuracy=_accuracy(tags),
-        verdict=printable(_verdict(version) + _since(version, names, gate)),
-        dataset=printable(tags.get("darkroom.dataset", "-")[:8]),
-        digest=printable(version.serving_digest[:12]) or "-",
+        verdict=legible(_verdict(version) + _since(version, names, gate)),
+        dataset=legible(tags.get("darkroom.dataset", "-")[:8]),
+        digest=legible(version.serving_digest[:12]) or "-",
     )
 
 

@@ -18,7 +18,7 @@ from pipeline.cards import read_card
 from pipeline.data.cache import read_image
 from pipeline.data.catalogue import read_catalogue
 from pipeline.data.splits import Splits, read_splits
-from pipeline.errors import ProjectError, printable
+from pipeline.errors import ProjectError, legible
 from pipeline.evaluation.judging import verdict
 from pipeline.evaluation.model_card import model_card, shortened
 from pipeline.evaluation.power import ordinal
@@ -245,7 +245,7 @@ def _read(version: Version, new: bool, champion: int | None) -> Registered:
         interval=(float(tags["test.accuracy_low"]), float(tags["test.accuracy_high"])),
         images=int(tags["test.images"]),
         seen=_seen(tags),
-        verdict=printable(tags["darkroom.verdict"]),
+        verdict=legible(tags["darkroom.verdict"]),
     )
 
 

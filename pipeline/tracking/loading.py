@@ -11,34 +11,30 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
 
 from filelock import FileLock
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from ruamel.yaml import YAML
 
-from pipeline.cards import parse_json, read_json
 from pipeline.errors import ArtefactError, RegistryError
 from pipeline.export.artefact import (
     DIGESTS,
     SealedClassifier,
     check_digest,
-    digest_of,
     hash_files,
     open_artefact,
 )
 from pipeline.serving.choice import AUTO
 from pipeline.tracking.fetching import differences, fetch, open_store
-from pipeline.tracking.packaging import FILES, SERVING, SIZES, package
+from pipeline.tracking.packaging import FILES, SERVING, package
 from pipeline.tracking.pickles import find_pickles
 from pipeline.tracking.registry import Version
+from pipeline.tracking.stated import MEND, sealed_files, stated_files, stated_sizes
 from pipeline.workspace import Home, fresh
 
 _LOADER = "mlflow.pyfunc.loaders.code_model"
-_DIGESTS_BYTES = 2**20
 _LOCK_SECONDS = 600
 """For somebody else's fetch."""
-_MEND = "register it again (darkroom register), or put that file of the artefact back"
 
 
 def open_version(
@@ -97,8 +93,8 @@ def _states_files(version: Version) -> bool:
 
 
 def _fetch_whole(home: Home, version: Version) -> Path:
-    stated = _stated_files(version)
-    sizes = _stated_sizes(version)
+    stated = stated_files(version)
+    sizes = stated_sizes(version)
 
     def bring(place: Path) -> None:
         store = open_store(version.uri)
@@ -116,7 +112,7 @@ def _fetch_serving(home: Home, version: Version) -> Path:
     def bring(place: Path) -> None:
         store = open_store(version.uri)
         fetch_digests(store, place)
-        names = [*_sealed_files(place, version), DIGESTS]
+        names = [*sealed_files(place, version), DIGESTS]
         wanted = {f"{SERVING}/{name}": None for name in names}
         _refuse_other(version, differences(store, wanted, SERVING))
         for name in names:
@@ -134,22 +130,6 @@ def _fetch_serving(home: Home, version: Version) -> Path:
 
     folder = home.private / "models" / version.serving_digest / "serving"
     return _fetch(home, folder, bring, check)
-
-
-def _sealed_files(folder: Path, version: Version) -> dict[str, str]:
-    """What digests.json in *folder* states, once it is the one that was registered."""
-    file = folder / DIGESTS
-    try:
-        stated = read_json(file) if file.stat().st_size <= _DIGESTS_BYTES else None
-    except ValueError:
-        stated = None
-    if not _names_files(stated) or digest_of(stated) != version.serving_digest:
-        raise ArtefactError(
-            f"{version.name} version {version.number} is not the one that was registered",
-            f"changed: {SERVING}/{DIGESTS}",
-            mend=_MEND,
-        )
-    return dict(stated)
 
 
 def _fetch(
@@ -209,45 +189,8 @@ def _refuse_other(version: Version, wrong: Mapping[str, list[str]]) -> None:
         raise ArtefactError(
             f"{version.name} version {version.number} is not what was registered",
             *(f"{how}: {', '.join(sorted(names))}"[:200] for how, names in wrong.items() if names),
-            mend=_MEND,
+            mend=MEND,
         )
-
-
-def _stated_files(version: Version) -> dict[str, str]:
-    try:
-        stated = parse_json(version.tags[FILES])
-    except ValueError:
-        stated = None
-    if not _names_files(stated) or "MLmodel" not in stated:  # of no file at all, all agree
-        raise _unstated(version, FILES)
-    return dict(stated)
-
-
-def _stated_sizes(version: Version) -> dict[str, int]:
-    """Return what an older Darkroom did not state: nothing."""
-    try:
-        sizes = parse_json(version.tags.get(SIZES, "{}"))
-    except ValueError:
-        sizes = None
-    if not isinstance(sizes, dict) or not all(isinstance(size, int) for size in sizes.values()):
-        raise _unstated(version, SIZES)
-    return sizes
-
-
-def _unstated(version: Version, tag: str) -> ArtefactError:
-    return ArtefactError(
-        f"{version.name} version {version.number} does not say what its files are",
-        f"its tag {tag} is damaged",
-        mend="register it again: darkroom register",
-    )
-
-
-def _names_files(stated: Any) -> TypeGuard[dict[str, str]]:
-    """Whether *stated* maps names, each within its folder, to digests."""
-    return isinstance(stated, dict) and all(
-        isinstance(digest, str) and name and not name.startswith("/") and ".." not in name
-        for name, digest in stated.items()
-    )
 
 
 def _refuse_pickles(folder: Path, version: Version) -> None:
@@ -255,7 +198,7 @@ def _refuse_pickles(folder: Path, version: Version) -> None:
         raise ArtefactError(
             f"{version.name} version {version.number} holds a pickle, which is code in disguise",
             ", ".join(pickles)[:200],
-            mend=_MEND,
+            mend=MEND,
         )
 
 
@@ -273,5 +216,5 @@ def _refuse_other_loader(folder: Path, version: Version) -> None:
         raise ArtefactError(
             f"{version.name} version {version.number} asks MLflow for another loader than ours",
             f"MLmodel, {'; '.join(wrong)}"[:200],
-            mend=_MEND,
+            mend=MEND,
         )

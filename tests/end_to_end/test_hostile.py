@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from growth import PICTURE, PICTURE_IMPORTS, growing
 from hostile import (
     IGNORED,
     TAKEN,
@@ -23,30 +24,17 @@ from hostile import (
 from worlds import World, make_world, watched
 
 in_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-MEMORY = """
-import sys
-from pathlib import Path
-from pipeline.data.appearance import appearance
+IMPORTS = (
+    PICTURE_IMPORTS
+    + """
 from pipeline.operations.ingest import run
 from pipeline.params import load_params
-from pipeline.serving.images import Limits, inspect
 from pipeline.workspace import Home, Workspace
-
-def kilobytes(name):
-    return int(Path("/proc/self/status").read_text().split(name + ":")[1].split()[0])
-
-root = Path.cwd()
-params = load_params(root / "params.yaml")
-before = kilobytes("VmRSS")
-{work}
-print((kilobytes("VmHWM") - before) * 1024)
 """
-"""Prints by how many bytes a process grew at most, its children not counted. (Linux counts into
-`ru_maxrss` what started a process: pytest.)"""
-MEMORY_OF_INGEST = MEMORY.format(work="run(Workspace(root), Home(root), params, print)")
-MEMORY_OF_PICTURE = MEMORY.format(
-    work="appearance(inspect(Path(sys.argv[1]).read_bytes(), Limits()).picture)"
 )
+AT_HAND = "root = Path.cwd(); params = load_params(root / 'params.yaml')"
+MEMORY_OF_INGEST = growing(IMPORTS, "run(Workspace(root), Home(root), params, print)", AT_HAND)
+MEMORY_OF_PICTURE = growing(IMPORTS, PICTURE, AT_HAND)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from desks import NAME, all_is_shown_once, half_written, lost_or_repeated, make_desk, put, rows
+from growth import growing
 from hostile import (
     IGNORED,
     TAKEN,
@@ -24,28 +25,17 @@ from pipeline.serving.images import Limits
 
 ANSWERED = (TAKEN, "duplicate", "label_conflict", "no_class")
 """What ingest makes of files that are images: each of them is answered."""
-CLASSIFY = """
-import sys
-from pathlib import Path
+IMPORTS = """
 import matplotlib.pyplot
 from pipeline.operations.classify import run
 from pipeline.params import load_params
 from pipeline.workspace import Home
-
-def kilobytes(name):
-    return int(Path("/proc/self/status").read_text().split(name + ":")[1].split()[0])
-
-root = Path.cwd()
-params = load_params(root / "params.yaml")
-{before}
-before = kilobytes("VmRSS")
-run(Home(root), params, None, print)
-print((kilobytes("VmHWM") - before) * 1024)
 """
-"""Ends by printing by how many bytes the process grew at most."""
-CLASSIFY_ALL = CLASSIFY.format(before="")
-CLASSIFY_ONE_MORE = CLASSIFY.format(
-    before="run(Home(root), params, None, print); Path(sys.argv[1]).rename(sys.argv[2])"
+AT_HAND = "root = Path.cwd(); params = load_params(root / 'params.yaml')"
+RUN = "run(Home(root), params, None, print)"
+CLASSIFY_ALL = growing(IMPORTS, RUN, AT_HAND)
+CLASSIFY_ONE_MORE = growing(
+    IMPORTS, RUN, f"{AT_HAND}; {RUN}; Path(sys.argv[1]).rename(sys.argv[2])"
 )
 """One more picture than a run that has everything at hand which any run needs."""
 

@@ -23,7 +23,7 @@ def batch(name: str, p_value: float) -> Batch:
     pace = {"images_per_second": 83.21, "latency_p50_ms": 12.34, "latency_p99_ms": 40.0}
     timing = Timing(datetime(2026, 1, 2, tzinfo=UTC), 2, pace)
     said = Monitoring(drift, None, ("a.png",))
-    return Batch(Path(f"predictions/batch={name}"), 21, 1, said, summary, timing)
+    return Batch(Path(f"predictions/batch={name}"), said, summary, timing)
 
 
 @pytest.fixture
