@@ -23,7 +23,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 def glance(model_name: str, version: int | None, batches: Sequence[Batch]) -> str:
     """Return a line for each batch: what came, what was answered how surely and how fast, and what
     it says of itself."""
-    told = f"{code(model_name)} version {version}, {len(batches)} new {'batch' if len(batches) == 1 else 'batches'}\n\n"
+    noun = "batch" if len(batches) == 1 else "batches"
+    told = f"{code(model_name)} version {version}, {len(batches)} new {noun}\n\n"
     return told + "\n".join(table(_HEAD, _rows(batches))) + "\n"
 
 
