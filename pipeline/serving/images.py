@@ -8,6 +8,7 @@ import io
 import re
 import threading
 import warnings
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -245,14 +246,21 @@ class _LeanWebP(WebPImageFile):
 def _shrink(image: Image.Image, factor: int) -> Image.Image:
     """Return *image* as RGB, each *factor* × *factor* pixels averaged to one."""
     to_8_bit = _scale_to_8_bit(image)
-    rows = max(1, _BAND // (image.width * factor)) * factor
-    if rows >= image.height:
-        return _to_rgb(image, to_8_bit).reduce(factor)
     small = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
-    for top in range(0, image.height, rows):
-        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+    for top, band in _bands(image, factor):
         small.paste(_to_rgb(band, to_8_bit).reduce(factor), (0, top // factor))
     return small
+
+
+def _bands(image: Image.Image, factor: int) -> Iterator[tuple[int, Image.Image]]:
+    """Cut *image* into pieces of whole width and few pixels, a multiple of *factor* high; yield
+    where each begins as well."""
+    rows = max(1, _BAND // (image.width * factor)) * factor
+    if rows >= image.height:
+        yield 0, image
+        return
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _to_rgb(image: Image.Image, to_8_bit: float) -> Image.Image:
@@ -273,7 +281,9 @@ def _scale_to_8_bit(image: Image.Image) -> float:
     0 to 1 or else 0 to 255."""
     if image.mode != "F":
         return 1 / 257
-    highest = np.fmax.reduce(np.asarray(image), axis=None, initial=0)  # passes NaN by
+    highest = 0.0
+    for _, band in _bands(image, factor=1):
+        highest = np.fmax.reduce(np.asarray(band), axis=None, initial=highest)  # passes NaN by
     return 255 if highest <= 1 else 1
 
 

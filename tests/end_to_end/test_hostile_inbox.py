@@ -33,11 +33,13 @@ from pipeline.workspace import Home
 """
 AT_HAND = "root = Path.cwd(); params = load_params(root / 'params.yaml')"
 RUN = "run(Home(root), params, None, print)"
-CLASSIFY_ALL = growing(IMPORTS, RUN, AT_HAND)
+ORDINARY = "run(Home(Path(sys.argv[1])), params, None, print)"
+CLASSIFY_ALL = growing(IMPORTS, RUN, f"{AT_HAND}; {ORDINARY}")
+"""All of it, by a process that has published as many ordinary batches."""
 CLASSIFY_ONE_MORE = growing(
     IMPORTS, RUN, f"{AT_HAND}; {RUN}; Path(sys.argv[1]).rename(sys.argv[2])"
 )
-"""One more picture than a run that has everything at hand which any run needs."""
+"""One more picture than a run that has everything at hand."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,15 @@ def classified(tmp_path_factory: pytest.TempPathFactory) -> Classified:
     """One run over the whole corpus; do not change it."""
     folder = tmp_path_factory.mktemp("hostile-inbox")
     world, trace = make_hostile(folder / "project"), folder / "trace"
+    ordinary = make_hostile(folder / "ordinary")
+    for number in range(12):
+        put(ordinary, str(number), 2)
     inbox = world.home.inbox(NAME)
     outside = inbox.parent / "outside"
     cases = write_corpus(inbox, outside)
     before = everything_in(inbox)
-    done = world.run(*watched(trace), sys.executable, "-c", CLASSIFY_ALL, ok=False)
+    script = (sys.executable, "-c", CLASSIFY_ALL, str(ordinary.root))
+    done = world.run(*watched(trace), *script, ok=False)
     return Classified(world, inbox, outside, cases, done, before, trace)
 
 
