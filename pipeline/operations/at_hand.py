@@ -60,9 +60,11 @@ def refuse_stale(copy: Workspace, home: Home, params: Params) -> None:
 
 def _refuse_untrained(workspace: Workspace) -> None:
     reports = (workspace.training_report, workspace.export_report)
-    if not workspace.serving.exists() or not all((r / "card.json").exists() for r in reports):
+    needed = (workspace.serving, *(report / "card.json" for report in reports))
+    missing = [path for path in needed if not path.exists()]
+    if missing:
         raise ProjectError(
-            "there is no trained and exported model here yet",
+            f"there is no trained and exported model here yet: {missing[0]} is missing",
             "nothing was trained, or `dvc repro` is still at work or was cut off",
             mend="dvc repro, to its end; then darkroom register",
         )

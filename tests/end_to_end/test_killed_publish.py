@@ -1,5 +1,6 @@
 """kill -9 while `classify` tells MLflow: the next run leaves one finished run for each batch."""
 
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,7 @@ DEFAULT = ("after create_run:1", "commit:8", "os.rename:2", "after set_terminate
 """Where the default run kills; the full one kills at every moment that there is."""
 SWEEPING = ("before delete_run:1", "statement:11", "after delete_run:1")
 """Where the run after it is killed, too: while it takes away what the first one left."""
+TIMES = re.compile("latency|images_per_second")
 
 
 def classify(processes: Any, desk: World, last: Moment = "") -> None:
@@ -44,9 +46,11 @@ def told(desk: World, folder: str) -> dict[str, Any]:
     (run,) = client.search_runs([experiment], f"attributes.run_name LIKE '{folder}-%'")
     found = [client.list_artifacts(run.info.run_id, each) for each in ("", "monitoring", "rows")]
     sizes = {file.path: file.file_size for files in found for file in files}
+    metrics = run.data.metrics
     return {
         "params": run.data.params,
-        "metrics": run.data.metrics,
+        "metrics": {name: metrics[name] for name in metrics if not TIMES.match(name)},
+        "metrics that tell time": sorted(name for name in metrics if TIMES.match(name)),
         "files": sorted(sizes),
         "rows are whole": bool(sizes["rows/part-00000.parquet"]),
     }

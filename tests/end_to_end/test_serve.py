@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from attacks import ATTACKS
 from brightness import png
-from processes import start, wait_until
+from processes import free_port, start, wait_until
 from versions import register_brightness, stored_model
 from worlds import ROOT, World, environment, make_world
 
@@ -217,7 +217,7 @@ def test_a_model_that_was_tampered_with_starts_no_server(plain, tmp_path, attack
     kept = shutil.copytree(model, tmp_path / "kept")
     tamper(model, tmp_path / "canary")
     try:
-        done = plain.run("darkroom", "serve", "--port", "0", ok=False, timeout=60)
+        done = plain.run("darkroom", "serve", "--port", str(free_port()), ok=False, timeout=60)
     finally:
         shutil.rmtree(model)
         shutil.copytree(kept, model)

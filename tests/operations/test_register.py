@@ -238,7 +238,7 @@ def test_a_champion_whose_training_images_nobody_knows_is_not_passed(client, reg
 def test_a_missing_model_is_named_and_not_called_a_silent_store(project):
     project.make(RIGHT)
     shutil.rmtree(project.workspace.serving)
-    with pytest.raises(ProjectError, match="No such file") as caught:
+    with pytest.raises(ProjectError, match="no trained and exported model here yet") as caught:
         project.register()
     assert str(project.workspace.serving) in str(caught.value)
 
