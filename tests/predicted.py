@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.inference.predictions import write_part
+from pipeline.inference.predictions import table_of, write_part
 from pipeline.inference.rows import PredictionRow
 
 NAME = "digits"
@@ -58,5 +58,5 @@ def publish(
     folder.mkdir(parents=True)
     at = f"{day}T03:04:05+00:00"
     given = [replace(row, model_version=version, predicted_at=at) for row in rows]
-    write_part(folder / "part-00000.parquet", given)
+    write_part(folder / "part-00000.parquet", table_of(given))
     return folder / "part-00000.parquet"

@@ -21,7 +21,7 @@ MEANING = {
     NO_CLASS: "no class is likely enough",
 }
 """Why a label should not be relied on."""
-_ROWS_AT_ONCE = 2_000
+_ROWS_A_GROUP = 2_000
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 _FORMULA = re.compile(r"[=+\-@＝＋－＠\t\r\n](?!\d*\.?\d*$)")
 """How a cell begins that a spreadsheet runs; a sign alone, or before a number, is none."""
@@ -108,20 +108,21 @@ def _cell(value: Any) -> Any:
 def _parquet(path: Path) -> Iterator[Callable[[PredictionRow], Any]]:
     import pyarrow.parquet as pq  # a third of a second, for those who want it
 
-    from pipeline.inference.predictions import SCHEMA, table_of
+    from pipeline.inference.predictions import SCHEMA, Gathered
 
-    waiting: list[PredictionRow] = []
+    waiting = Gathered()
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
 
         def write(row: PredictionRow) -> None:
-            waiting.append(row)
-            if len(waiting) == _ROWS_AT_ONCE:
-                writer.write_table(table_of(waiting))
-                waiting.clear()
+            nonlocal waiting
+            waiting.add(row)
+            if len(waiting) == _ROWS_A_GROUP:
+                writer.write_table(waiting.table())
+                waiting = Gathered()
 
         yield write
         if waiting:
-            writer.write_table(table_of(waiting))
+            writer.write_table(waiting.table())
 
 
 _WRITERS = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}

@@ -39,6 +39,7 @@ SCHEMA = pa.schema(
         ("predicted_at", pa.string()),
     ]
 )
+_ROWS_AT_ONCE = 500
 assert SCHEMA.names == [f.name for f in fields(PredictionRow)]
 
 
@@ -122,8 +123,31 @@ def damaged(place: Path, error: Exception) -> StorageError:
     )
 
 
-def write_part(path: Path, rows: Sequence[PredictionRow]) -> None:
-    pq.write_table(table_of(rows), path, compression="zstd")
+class Gathered:
+    """Rows on their way to a file. Some at a time become columns, which take a fraction of their
+    memory."""
+
+    def __init__(self) -> None:
+        self._rows: list[PredictionRow] = []
+        self._tables: list[pa.Table] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, row: PredictionRow) -> None:
+        self._rows.append(row)
+        self._count += 1
+        if len(self._rows) == _ROWS_AT_ONCE:
+            self._tables.append(table_of(self._rows))
+            self._rows = []
+
+    def table(self) -> pa.Table:
+        return pa.concat_tables([*self._tables, table_of(self._rows)])
+
+
+def write_part(path: Path, rows: pa.Table) -> None:
+    pq.write_table(rows, path, compression="zstd")
 
 
 def table_of(rows: Sequence[PredictionRow]) -> pa.Table:

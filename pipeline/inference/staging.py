@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.inference.predictions import known_of, write_part
+from pipeline.inference.predictions import Gathered, known_of, write_part
 from pipeline.inference.rows import PredictionRow
 
 _ROWS_A_PART = 10_000
@@ -29,7 +29,7 @@ class Staging:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".part").unlink(missing_ok=True)
-        self._rows: list[PredictionRow] = []
+        self._rows = Gathered()
         self._begun = time.monotonic()
         try:
             self._go_on(sorted(folder.glob("part-*.parquet")))
@@ -53,7 +53,7 @@ class Staging:
 
     def add(self, row: PredictionRow) -> None:
         """Take one row; from time to time all that were taken become a part."""
-        self._rows.append(row)
+        self._rows.add(row)
         self._count(row.path, row.sha256, row.bytes, row.modified_ns)
         is_due = time.monotonic() - self._begun > _SECONDS_A_PART
         if len(self._rows) == _ROWS_A_PART or is_due:
@@ -89,13 +89,13 @@ class Staging:
         if self._rows:
             scratch = self._folder / ".part"
             try:
-                write_part(scratch, self._rows)
+                write_part(scratch, self._rows.table())
                 _fsync(scratch)
                 scratch.rename(self._folder / f"part-{self._parts:05d}.parquet")
             finally:
                 scratch.unlink(missing_ok=True)  # of a full disk
             self._parts += 1
-        self._rows, self._begun = [], time.monotonic()
+        self._rows, self._begun = Gathered(), time.monotonic()
 
 
 def _fsync(path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from pipeline.inference.predictions import read_known, write_part
+from pipeline.inference.predictions import read_known, table_of, write_part
 from pipeline.inference.rows import PredictionRow
 
 
@@ -81,7 +81,7 @@ def test_pandas_reads_all_of_it_as_one_frame(predictions):
 
 def test_every_value_comes_back_as_it_was_written(tmp_path):
     rows = [row("a.png", "cat"), row("b.png", None)]
-    write_part(tmp_path / "part-00000.parquet", rows)
+    write_part(tmp_path / "part-00000.parquet", table_of(rows))
     back = ds.dataset(tmp_path).to_table().to_pylist()
     back[0]["probabilities"] = dict(back[0]["probabilities"])
     back[0]["conformal_set"] = tuple(back[0]["conformal_set"])
@@ -92,8 +92,8 @@ def test_every_value_comes_back_as_it_was_written(tmp_path):
 
 def test_a_part_of_refused_files_alone_has_the_same_columns(tmp_path):
     """Else the column that is always empty would have no type, and the whole no schema."""
-    write_part(tmp_path / "refused.parquet", [row("b.png", None)])
-    write_part(tmp_path / "good.parquet", [row("a.png", "cat")])
+    write_part(tmp_path / "refused.parquet", table_of([row("b.png", None)]))
+    write_part(tmp_path / "good.parquet", table_of([row("a.png", "cat")]))
     refused, good = (ds.dataset(tmp_path / f"{n}.parquet").schema for n in ("refused", "good"))
     assert refused.equals(good)
 
