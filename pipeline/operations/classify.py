@@ -22,7 +22,7 @@ from pipeline.inference.predictions import read_batch, read_known
 from pipeline.inference.published import newest
 from pipeline.inference.reference import read_reference
 from pipeline.params import Params
-from pipeline.tracking import registry
+from pipeline.tracking import aliases, registry
 from pipeline.tracking.batches import show_batches
 from pipeline.tracking.loading import fetch_sealed
 from pipeline.tracking.store import connect, reaching
@@ -78,6 +78,8 @@ def run(
         again = reclassify or params.inference.on_new_champion == "reclassify"
         by = model.version if again else None
         batches, waiting, passed = _classify_new(home, params, folder, model, watch, by, say)
+        if batches and aliases.may_be_guessing(version):
+            say(f"BEWARE: version {version.number} may be guessing; darkroom models says why")
         if params.inference.after == "archive":
             _archive(home, folder, model, by, say)
     show_batches(home, model.name, say)

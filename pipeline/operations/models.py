@@ -75,10 +75,10 @@ def _accuracy(tags: dict[str, str]) -> str:
 def _verdict(version: Version) -> str:
     """In a few words: what it failed at, or how it stood against the champion of its day."""
     rows = aliases.gates_of(version)
-    said = str(version.tags.get("darkroom.verdict", "-"))
+    said = str(version.tags.get(aliases.VERDICT, "-"))
     if not rows:
         return said[:60]
-    warning = f"{BEWARE}, may be guessing; " if BEWARE in said else ""
+    warning = f"{BEWARE}, may be guessing; " if aliases.may_be_guessing(version) else ""
     champion = next((_against(r) for r in rows if r["name"] == "champion"), "")
     failed = [r["name"] for r in rows if not r["passed"] and r["name"] != "champion"]
     if failed:

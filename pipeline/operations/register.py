@@ -31,7 +31,7 @@ from pipeline.operations.lock import registry_lock
 from pipeline.operations.opening import Champion, Opened, open_champion, open_test, origin_of
 from pipeline.params import Params
 from pipeline.tracking import aliases, registry, uses
-from pipeline.tracking.aliases import GATE, PROMOTED
+from pipeline.tracking.aliases import GATE, PROMOTED, VERDICT
 from pipeline.tracking.ancestry import contamination
 from pipeline.tracking.publish import is_as_logged, publish
 from pipeline.tracking.record import EXPORT_KEY, WEIGHTS
@@ -156,7 +156,7 @@ def _findings(opened: Opened) -> dict[str, str]:
     return {
         GATE: json.dumps([asdict(row) for row in judgement.gates]),
         PROMOTED: str(judgement.promoted).lower(),
-        "darkroom.verdict": verdict(judgement),
+        VERDICT: verdict(judgement),
         "test.images": str(judgement.images),
         **{f"test.{key}": repr(value) for key, value in judgement.figures.items()},
         **{f"test.{key}_low": repr(low) for key, (low, _) in judgement.intervals.items()},
@@ -245,7 +245,7 @@ def _read(version: Version, new: bool, champion: int | None) -> Registered:
         interval=(float(tags["test.accuracy_low"]), float(tags["test.accuracy_high"])),
         images=int(tags["test.images"]),
         seen=_seen(tags),
-        verdict=legible(tags["darkroom.verdict"]),
+        verdict=legible(tags[VERDICT]),
     )
 
 

@@ -8,11 +8,12 @@ true. Whoever has the lock of the registry (pipeline/operations/lock.py) may wri
 import json
 from typing import Any
 
+from pipeline.evaluation.judging import BEWARE
 from pipeline.tracking.registry import CHALLENGER, CHAMPION, Version, by_alias, versions
 from pipeline.tracking.store import Store
 
-GATE, PROMOTED = "darkroom.gate", "darkroom.promoted"
-"""Tags: the judged gates, as JSON; whether all were passed."""
+GATE, PROMOTED, VERDICT = "darkroom.gate", "darkroom.promoted", "darkroom.verdict"
+"""Tags: the judged gates, as JSON; whether all were passed; what that comes to, in words."""
 CHAMPIONS = "darkroom.champions"
 _REMEMBERED = 100
 _SETTLED = "darkroom.settled"
@@ -22,6 +23,11 @@ _SETTLED = "darkroom.settled"
 def passed(version: Version) -> bool:
     """Whether *version* passed every gate when it was registered."""
     return version.tags.get(PROMOTED) == "true"
+
+
+def may_be_guessing(version: Version) -> bool:
+    """Whether its verdict warned that it is not surely better than the commonest class."""
+    return BEWARE in str(version.tags.get(VERDICT, ""))
 
 
 def gates_of(version: Version) -> list[dict[str, Any]]:

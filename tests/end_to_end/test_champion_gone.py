@@ -51,6 +51,17 @@ def promote_another(desk: World) -> None:
     aliases.promote(client, register_brightness(client, desk.home, NAME, edition="second"))
 
 
+def test_a_champion_that_may_be_guessing_is_named_beside_what_it_answered(world, darkroom):
+    client = store_of(world)
+    put(world, "sure", IMAGES)
+    assert "BEWARE" not in darkroom(world, "classify").stdout
+    client.set_model_version_tag(NAME, "1", "darkroom.verdict", "BEWARE: not surely better")
+    put(world, "unsure", IMAGES)
+    done = darkroom(world, "classify")
+    assert "BEWARE: version 1 may be guessing; darkroom models says why" in done.stdout
+    assert "BEWARE" not in darkroom(world, "classify").stdout, "nothing new was answered"
+
+
 def delete_the_alias(desk: World) -> None:
     store_of(desk).delete_registered_model_alias(NAME, "champion")
 
