@@ -17,20 +17,26 @@ from pipeline.project import Project, open_project
 
 @task(name="classify", task_run_name="classify", **ONCE_MORE)
 def classify_inbox(project: Project, inbox: str | None) -> Any:
-    return attempt(lambda: classify.run(project.home, project.params, inbox, log_line))
+    return attempt(lambda: _classify(project, inbox))
 
 
 @flow(name="darkroom-inference")
 def inference(inbox: str | None = None) -> Any:
     """Return what was classified, or a failed state. *inbox*: a folder for this run only."""
-    return attempt(lambda: _classify(inbox))
+    return attempt(
+        lambda: value(
+            classify_inbox(open_project(Path.cwd(), os.environ), inbox, return_state=True)
+        )
+    )
 
 
-def _classify(inbox: str | None) -> Classified:
-    project = open_project(Path.cwd(), os.environ)
-    classified: Classified = value(classify_inbox(project, inbox, return_state=True))
+def _classify(project: Project, inbox: str | None) -> Classified:
+    """What was published is shown, whatever failed then: nobody would show it later."""
+    classified = classify.run(project.home, project.params, inbox, log_line)
     if classified.batches:
         _show(classified)
+    if classified.failure:
+        raise classified.failure
     return classified
 
 

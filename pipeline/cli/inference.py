@@ -20,8 +20,11 @@ def classify(inbox: str | None, reclassify: bool) -> None:
     from pipeline.operations.classify import run
 
     project = project_here()
-    if run(project.home, project.params, inbox, say, reclassify=reclassify).batches:
+    classified = run(project.home, project.params, inbox, say, reclassify=reclassify)
+    if classified.batches:
         say(NEXT)
+    if classified.failure:
+        raise classified.failure
 
 
 @click.command()

@@ -63,8 +63,9 @@ def _walk(descriptor: int, prefix: str, label: str, depth: int) -> Iterator[Entr
         relative = prefix + name
         try:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-        except OSError as error:
-            yield _refused(relative, label, "gone", error.strerror or "")
+        except OSError as error:  # of a folder that may be listed, but not entered
+            reason = "gone" if isinstance(error, FileNotFoundError) else "unreadable"
+            yield _refused(relative, label, reason, error.strerror or "")
             continue
         if not stat.S_ISDIR(found.st_mode):
             yield Entry(printable(relative), relative, label, found)

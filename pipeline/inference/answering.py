@@ -153,8 +153,8 @@ def answer_all(
 ) -> Iterator[PredictionRow]:
     """Yield the rows that *work* makes of *files*, in order; at most *at_once* are under way."""
     part: int = getattr(model.classifier, "part", PART)
-    size = min(part, at_once) if model.answers_on_one_core else at_once
-    threads = cores() if model.answers_on_one_core else 1
+    threads = min(cores(), at_once) if model.answers_on_one_core else 1
+    size = min(part, at_once // threads) if model.answers_on_one_core else at_once
     for rows in in_order(work, _parts(files, size), threads=threads, ahead=at_once // size):
         yield from rows
 

@@ -69,7 +69,7 @@ def classify_folder(
     """
     metadata = metadata_of(inbox, folder.relative)
     root = model_folder(predictions, model.name)
-    place = hashlib.sha256(os.fsencode(folder.relative)).hexdigest()[:16]
+    place = hashlib.sha256(os.fsencode(inbox / folder.relative)).hexdigest()[:16]
     aside = root / ".staging" / f"{model.identity}-{place}"
     try:
         staging, embeddings, stopwatch = Staging(aside), EmbeddingSample(), Stopwatch()

@@ -47,7 +47,8 @@ def find_new(inbox: Path, home: Path, known: Known) -> list[NewFolder]:
             str(place.parent), NewFolder(printable(str(place.parent)), str(place.parent))
         )
         folder.files.append(new)
-        folder.changed_ns = max(folder.changed_ns, _changed_ns(entry))
+        # A copy may bring its original's time of change, or a camera's whose clock was wrong.
+        folder.changed_ns = max(folder.changed_ns, entry.stat.st_ctime_ns if entry.stat else 0)
     for folder in found.values():
         place = PurePosixPath(folder.relative)
         folder.is_ready = not ready.isdisjoint((place, *place.parents))
@@ -74,8 +75,3 @@ def new_file(entry: Entry, inbox: Path, home: Path) -> NewFile | None:
     if found is None:
         return NewFile(shown, entry.relative, 0, 0, entry.refusal)
     return NewFile(shown, entry.relative, found.st_size, found.st_mtime_ns)
-
-
-def _changed_ns(entry: Entry) -> int:
-    """A copy may keep the time of its original's last change, but not that of its own making."""
-    return max(entry.stat.st_mtime_ns, entry.stat.st_ctime_ns) if entry.stat else 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ class Known:
     """(path, bytes, modified_ns): a file in one of these need not be read again."""
     unread: frozenset[tuple[str, int, int]]
     """The same of files that could not be read then; they may be readable now."""
+
+    @cached_property
+    def paths(self) -> frozenset[str]:
+        """Of what could be read."""
+        return frozenset(path for path, _ in self.contents)
 
     def __or__(self, other: "Known") -> "Known":
         return Known(

@@ -74,6 +74,8 @@ class Staging:
         """Let the batch appear as *target*, whole, by one rename."""
         self._flush()
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            _put_aside(target)
         _fsync(self._folder)
         self._folder.rename(target)
         _fsync(target.parent)
@@ -96,6 +98,13 @@ class Staging:
                 scratch.unlink(missing_ok=True)  # of a full disk
             self._parts += 1
         self._rows, self._begun = Gathered(), time.monotonic()
+
+
+def _put_aside(batch: Path) -> None:
+    """What the same rows would take the place of: a batch whose parts a person moved away."""
+    aside = batch.with_name(f".{batch.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    batch.rename(aside)
 
 
 def _fsync(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.data.folders import printable
 from pipeline.data.limits import image_limits
-from pipeline.errors import Busy, SourceError, of_the_disk
+from pipeline.errors import Busy, DarkroomError, SourceError, StorageError, of_the_disk
 from pipeline.export.artefact import open_artefact
 from pipeline.holding import held
 from pipeline.inference import drift, expected_accuracy, summary
@@ -37,6 +37,8 @@ class Classified:
     batches: tuple[Batch, ...]
     waiting: tuple[str, ...]
     """Folders where somebody was still writing."""
+    failure: DarkroomError | None = None
+    """Why the run has failed nevertheless: whoever has shown the batches raises it."""
 
     @property
     def drifted(self) -> tuple[Batch, ...]:
@@ -59,9 +61,9 @@ def run(
     """*inbox* is a folder for this run only; None takes params.yaml's. *reclassify* answers again
     what an earlier version has answered.
 
-    Raises StoreUnreachable or RegistryError before any work where no champion can be had;
-    SourceError, when everything is published, where more was refused than inference.max_refused,
-    or a folder was passed by, whose metadata cannot be read.
+    Raises StoreUnreachable or RegistryError before any work where no champion can be had. What
+    fails later is returned beside what was published: StorageError, or SourceError where more was
+    refused than inference.max_refused, or a folder was passed by, whose metadata cannot be read.
     """
     folder = _inbox(home, params, inbox)
     client = connect(home, os.environ)
@@ -77,21 +79,19 @@ def run(
     with held(home.private / f"classify-{model.name}.lock", busy):
         again = reclassify or params.inference.on_new_champion == "reclassify"
         by = model.version if again else None
-        batches, waiting, passed = _classify_new(home, params, folder, model, watch, by, say)
+        batches, waiting, failures = _classify_new(home, params, folder, model, watch, by, say)
         if batches and aliases.may_be_guessing(version):
             say(f"BEWARE: version {version.number} may be guessing; darkroom models says why")
         if params.inference.after == "archive":
-            _archive(home, folder, model, by, say)
+            failures += _archive(home, params, folder, model, by, say)
     show_batches(home, model.name, say)
     if inbox is None and params.inference.inbox == "auto":
         _name_strays(folder, say)
-    if not batches and not waiting and not passed:
+    if not batches and not waiting and not failures:
         say(f"nothing new in {folder}")
         _remind(home, model.name, params.inference.max_refused, say)
-    if passed:
-        raise passed[0]
-    _refuse_too_many_refused(batches, params.inference.max_refused)
-    return Classified(model.name, model.version, folder, batches, waiting)
+    failures += _too_many_refused(batches, params.inference.max_refused)
+    return Classified(model.name, model.version, folder, batches, waiting, *failures[:1])
 
 
 def _classify_new(
@@ -102,15 +102,18 @@ def _classify_new(
     watch: Watch,
     by: int | None,
     say: Callable[[str], None],
-) -> tuple[tuple[Batch, ...], tuple[str, ...], tuple[SourceError, ...]]:
+) -> tuple[tuple[Batch, ...], tuple[str, ...], tuple[DarkroomError, ...]]:
     """Return the batches that were published, the folders that are left for the next run, and why
-    others were passed by: what one sender got wrong keeps nobody else's images waiting.
+    others were passed by: what one sender got wrong keeps nobody else's images waiting. Where
+    predictions cannot be written there are no others.
 
     What has a row *by* that version, or by any, is not new.
     """
     known = read_known(home.predictions, model.name, by)
     sweep(home.predictions, model)
-    batches, waiting, passed = [], [], []
+    batches: list[Batch] = []
+    waiting: list[str] = []
+    failures: list[DarkroomError] = []
     for new in find_new(folder, home.root, known):
         settle, now_ns = params.inference.settle_seconds, time.time_ns()
         if not new.is_settled(now_ns, settle):
@@ -135,8 +138,11 @@ def _classify_new(
             )
         except SourceError as error:
             say(f"passed by: {folder / new.name}: {error.what}")
-            passed.append(error)
+            failures.append(error)
             continue
+        except StorageError as error:
+            failures.append(error)
+            break
         if batch:
             counts, *doubts = summary.describe(batch.summary)
             say(counts)
@@ -146,31 +152,42 @@ def _classify_new(
             say(f"  {expected_accuracy.describe(batch.monitoring.expected)}")
             say(f"  {batch.folder}")
             batches.append(batch)
-    return tuple(batches), tuple(waiting), tuple(passed)
+    return tuple(batches), tuple(waiting), tuple(failures)
 
 
 def _archive(
-    home: Home, folder: Path, model: Model, by: int | None, say: Callable[[str], None]
-) -> None:
+    home: Home,
+    params: Params,
+    folder: Path,
+    model: Model,
+    by: int | None,
+    say: Callable[[str], None],
+) -> tuple[DarkroomError, ...]:
     target = home.archive(model.name)
     known = read_known(home.predictions, model.name, by)
     try:
-        moved = archive(folder, home.root, target, known)
+        moved = archive(folder, home.root, target, known, image_limits(params.data).bytes)
     except OSError as error:
-        raise of_the_disk(error) or error from None
+        if told := of_the_disk(error):
+            return (told,)
+        raise
     if moved:
         say(f"{moved} {'file' if moved == 1 else 'files'} moved to {target}")
+    return ()
 
 
-def _refuse_too_many_refused(batches: Sequence[Batch], most: float) -> None:
+def _too_many_refused(batches: Sequence[Batch], most: float) -> tuple[SourceError, ...]:
     worst = max(batches, key=lambda batch: batch.refused / batch.images, default=None)
-    if worst and worst.refused > most * worst.images:
-        raise SourceError(
+    if worst is None or worst.refused <= most * worst.images:
+        return ()
+    return (
+        SourceError(
             f"{worst.refused} of {worst.images} files were refused",
             f"inference.max_refused is {most}",
             f"every one has its row, and its reason, in {worst.folder}",
             mend="look at what is delivered; or raise inference.max_refused in params.yaml",
-        )
+        ),
+    )
 
 
 def _name_strays(inbox: Path, say: Callable[[str], None]) -> None:
@@ -197,12 +214,13 @@ def _remind(home: Home, model_name: str, most: float, say: Callable[[str], None]
 
 
 def _inbox(home: Home, params: Params, inbox: str | None) -> Path:
-    """Return the folder of new images; the default one is made where it is missing."""
+    """Return the folder of new images, by the one name that its files have in the rows; the
+    default one is made where it is missing."""
     if inbox is None and params.inference.inbox == "auto":
         folder = home.inbox(params.model_name)
         folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    folder = Path(inbox).resolve() if inbox else home.resolve(params.inference.inbox)
+        return folder.resolve()
+    folder = (Path(inbox) if inbox else home.resolve(params.inference.inbox)).resolve()
     if not folder.is_dir():
         raise SourceError(
             f"the inbox {folder} is {'not a folder' if folder.exists() else 'missing'}",

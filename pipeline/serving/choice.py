@@ -65,9 +65,10 @@ def choose(
     A GPU, where ONNX Runtime finds one and *providers* is not cpu, comes before them: with the fp32
     graph in fp16 (variant fp16), or else as it is. What is *wanted* by name runs on the CPU.
 
-    Whatever runs has passed *self_test* here first; a model without one has nothing to compare. A
-    measured choice is remembered in *memory*, a folder, for these graphs on such a processor; where
-    none is given it is measured each time, for about a second.
+    Whatever is chosen has passed *self_test* here first; where there is nothing else to choose, or
+    no self-test, fp32 runs as it is. A measured choice is remembered in *memory*, a folder, for
+    these graphs on such a processor; where none is given it is measured each time, for about a
+    second.
 
     Raises ArtefactError where the model has no such variant, or it fails the self-test.
     """

@@ -138,6 +138,18 @@ def test_a_folder_that_cannot_be_entered_is_set_aside_and_the_others_are_listed(
     assert refused(source) == {"cat": "unreadable"}
 
 
+def test_what_lies_in_a_folder_that_may_only_be_listed_is_unreadable_and_not_gone(lay, monkeypatch):
+    source, real = lay("cat/a.png"), os.stat
+
+    def forbidden(path, **options):
+        if path == "a.png":
+            raise PermissionError(13, "Permission denied")
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", forbidden)
+    assert refused(source) == {"cat/a.png": "unreadable"}
+
+
 def test_folders_are_entered_so_deep_and_no_deeper(source):
     lay_deep(source / "cat", 62)
     lay_deep(source / "dog", 63)

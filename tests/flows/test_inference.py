@@ -2,15 +2,18 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from flows import inference
+from pipeline.errors import SourceError
 from pipeline.inference.batch import Batch
 from pipeline.inference.drift import Drift, Feature
 from pipeline.inference.monitoring import Monitoring
 from pipeline.inference.summary import Summary
 from pipeline.inference.timing import Timing
+from pipeline.operations import classify
 from pipeline.operations.classify import Classified
 
 
@@ -48,6 +51,15 @@ def test_every_batch_is_shown_and_only_the_drifted_one_is_an_event(shown):
     assert event["resource"] == {"prefect.resource.id": "darkroom.model.pets"}
     assert event["payload"]["batch"] == "predictions/batch=tuesday"
     assert event["payload"]["drift"]["drifted"] == ["brightness"]
+
+
+def test_what_was_published_is_shown_though_the_run_has_failed(shown, monkeypatch):
+    failed = SourceError("13 of 20 files were refused", mend="look at them")
+    found = Classified("pets", 3, Path("inbox"), BATCHES, (), failed)
+    monkeypatch.setattr(classify, "run", lambda *given: found)
+    with pytest.raises(SourceError, match="13 of 20"):
+        inference._classify(SimpleNamespace(home=None, params=None), None)
+    assert "monday" in shown["markdown"] and len(shown["events"]) == 1
 
 
 def test_a_batch_is_told_with_what_came_of_it(shown):

@@ -2,13 +2,15 @@
 
 import os
 
+from brightness import png
+
 from pipeline.inference.archive import archive
 from pipeline.inference.predictions import read_known
 
 
 def moved(place) -> int:
     known = read_known(place.predictions, "m")
-    return archive(place.inbox, place.home, place.home / "archive", known)
+    return archive(place.inbox, place.home, place.home / "archive", known, limit=100_000)
 
 
 def lying(folder) -> dict[str, bytes]:
@@ -38,6 +40,34 @@ def test_a_file_of_the_same_name_lies_beside_the_one_before(place):
         assert moved(place) == 1
     assert set(lying(place.home / "archive")) == {"a.png", "a.128.png", "a.255.png"}
     assert len(place.rows()) == 3
+
+
+def test_files_of_one_name_and_one_time_are_all_kept(place):
+    for brightness in (0, 128, 255):
+        os.utime(place.put("a.png", brightness), ns=(7, 7))
+        place.classify()
+        assert moved(place) == 1
+    lies = lying(place.home / "archive")
+    assert set(lies) == {"a.png", "a.7.png", "a.7.1.png"}
+    assert set(lies.values()) == {png(0), png(128), png(255)}
+
+
+def test_the_longest_name_has_room_for_another_of_its_kind(place):
+    name = f"{'ä' * 125}a.png"
+    for brightness in (0, 255):
+        os.utime(place.put(name, brightness), ns=(10**18 + brightness, 10**18 + brightness))
+        place.classify()
+        assert moved(place) == 1
+    assert len(lying(place.home / "archive")) == 2
+
+
+def test_what_was_only_touched_or_could_not_be_read_has_its_row_as_well(place):
+    os.utime(place.put("touched.png", 0), ns=(0, 0))
+    place.put("large.png", png(0) + bytes(200_000))
+    place.classify()
+    os.utime(place.inbox / "touched.png", ns=(1, 1))
+    assert moved(place) == 2
+    assert lying(place.inbox) == {}
 
 
 def test_a_file_that_was_changed_since_is_not_taken_away(place):

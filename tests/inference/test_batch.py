@@ -17,8 +17,10 @@ import pytest
 from brightness import png
 
 from pipeline.errors import StorageError
+from pipeline.inference import answering
 from pipeline.inference.inbox import find_new
 from pipeline.inference.predictions import read_known
+from pipeline.inference.rows import NewFile
 from pipeline.serving.images import HEAVY
 
 ROOT = Path(__file__).parents[2]
@@ -417,6 +419,17 @@ def test_what_another_version_staged_is_no_part_of_this_ones_batch(killed):
     assert [path.name for path in (killed.predictions / "model=m").iterdir()] == ["version=2"]
 
 
+def test_what_was_staged_of_one_inbox_is_no_part_of_a_batch_of_another(killed):
+    first, killed.inbox = killed.inbox, killed.home / "second"
+    killed.put("a.png", 0)
+    (batch,) = killed.classify()
+    assert batch.images == 1
+    killed.inbox = first
+    (batch,) = killed.classify(batch_size=1000)
+    assert batch.images == 10_001
+    assert sum(row["predicted_at"] == "now" for row in killed.rows()) == 10_000
+
+
 def test_heavy_files_go_one_by_one_by_the_lock_that_their_decoder_has(place, monkeypatch):
     """Else the bytes of some add up with the pixels of another."""
     together, answer = [], place.model.classifier.answer
@@ -428,7 +441,7 @@ def test_heavy_files_go_one_by_one_by_the_lock_that_their_decoder_has(place, mon
     for name in "abcd":
         place.put(f"light/{name}.png", 0)
         place.put(f"heavy/{name}.png", png(0) + bytes(HEAVY))
-    place.classify(batch_size=4, limit=2 * HEAVY)
+    place.classify(batch_size=64, limit=2 * HEAVY)
     assert sorted(together) == [1, 1, 1, 1, 4]
     assert place.model.turn_for.__module__.startswith("darkroom_served_")
 
@@ -449,3 +462,36 @@ def test_unreadable_files_change_no_answer_of_the_others(place, full):
         if row["label"]:
             assert tuple(dict(row["probabilities"]).values()) == alone.probabilities
     assert len(place.labels()) == images
+
+
+def test_a_batch_whose_damaged_part_was_moved_away_is_answered_again(place):
+    place.put("monday/a.png", 0)
+    (batch,) = place.classify()
+    part = next(batch.folder.glob("part-*.parquet"))
+    part.write_bytes(b"PAR1 half a file")
+    with pytest.raises(StorageError, match="cannot be read"):
+        place.classify()
+    part.rename(place.home / "damaged.parquet")
+    (again,) = place.classify()
+    assert again.folder == batch.folder
+    assert place.labels() == {"monday/a.png": "dark"}
+    assert place.classify() == []
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5, 64])
+@pytest.mark.parametrize("cores", [1, 16])
+def test_no_more_files_are_under_way_than_are_asked_for(place, monkeypatch, at_once, cores):
+    monkeypatch.setattr(answering, "cores", lambda: cores)
+    taken = done = most = 0
+
+    def files() -> Iterator[NewFile]:
+        nonlocal taken
+        for number in range(200):
+            taken += 1
+            yield NewFile(str(number), str(number), 1, 1)
+
+    for _ in answering.answer_all(files(), place.model, list, at_once):
+        most = max(most, taken - done)
+        done += 1
+    assert done == 200
+    assert at_once / 2 <= most <= at_once

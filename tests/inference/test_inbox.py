@@ -30,6 +30,13 @@ def test_a_copy_that_keeps_the_times_of_its_files_is_still_a_new_one(place):
     assert not found(place)["monday"].is_settled(time.time_ns(), 5)
 
 
+def test_a_time_of_change_that_lies_ahead_keeps_nothing_waiting(place):
+    ahead = time.time_ns() + 10**15
+    changed = place.put("monday/a.png", 0)
+    os.utime(changed, ns=(ahead, ahead))
+    assert found(place)["monday"].is_settled(changed.stat().st_ctime_ns + 5 * 10**9, 5)
+
+
 @pytest.mark.parametrize("ready", ["_READY", "monday/_READY"])
 def test_a_folder_that_says_it_is_complete_is_taken_with_all_below_it_and_its_word_is_no_image(
     place, ready

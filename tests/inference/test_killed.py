@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import StorageError
 from pipeline.inference.predictions import batch_folders, read_batch
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +78,11 @@ class Reader(threading.Thread):
     def run(self) -> None:
         while not self.over.is_set():
             for folder in batch_folders(self.place.predictions, "m"):
-                if (rows := len(read_batch(folder))) != IMAGES:
+                try:
+                    rows: object = len(read_batch(folder))
+                except StorageError as error:
+                    rows = error
+                if rows != IMAGES:
                     self.faults.append((folder, rows))
             time.sleep(0.005)
 

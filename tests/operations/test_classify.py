@@ -1,7 +1,9 @@
-"""What `classify` says when there is nothing to do."""
+"""What `classify` does and says around the batches."""
 
 import pytest
 import reviews
+from desks import NAME, put, rows
+from worlds import World
 
 from pipeline.operations.classify import _name_strays, _remind
 from pipeline.workspace import Home
@@ -35,3 +37,13 @@ def test_a_file_one_level_too_high_is_named_and_other_inboxes_are_not(tmp_path):
     assert said == [
         f"not looked at: oops.jpg, beside the inbox in {inbox.parent}; it belongs into photos/"
     ]
+
+
+def test_an_inbox_by_another_name_is_the_same_one(desk: World, darkroom, tmp_path):
+    world = desk.fork(tmp_path / "project")
+    put(world, "monday", 2)
+    (world.root / "link").symlink_to(world.home.inbox(NAME))
+    world.set(**{"inference.inbox": f"data/../link/../{NAME}"})
+    for arguments in ((), ("--inbox", "link"), ("--inbox", str(world.home.inbox(NAME)))):
+        assert darkroom(world, "classify", *arguments).returncode == 0
+    assert len(rows(world)) == 2
