@@ -42,7 +42,7 @@ def publish(
     digest = (root / "digest").read_text()
     model = Model(name, version, digest, open_artefact(folder, digest))
     known = read_known(home.predictions, name)
-    for new in find_new(inbox, root, known):
+    for new in find_new(inbox, root, known.describes):
         now = (_BEGUN + timedelta(seconds=len(known.contents))).isoformat()
         options: dict[str, Any] = {"batch_size": 8, "limit": 2**26, "now": now}
         watch = Watch(None, 0.05, 20)

@@ -53,7 +53,7 @@ def is_class_name(text: str) -> bool:
         and text == text.strip()
         and not text.startswith(".")
         and not set(text) & set("/\\")
-        and text.lower() not in {name.lower() for name in CLUTTER}
+        and text.lower() not in {name.lower() for name in (*CLUTTER, PROVENANCE)}
     )
 
 

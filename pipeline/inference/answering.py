@@ -8,7 +8,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,11 @@ class Answering:
         answer = getattr(classifier, "answer", classifier.classify)
         answers = iter(answer([read.data for read in fresh if read.error is None]))
         return [self.row(read, None if read.error else next(answers)) for read in fresh]
+
+    def refused(self, file: NewFile, error: UnreadableImage) -> PredictionRow:
+        """Return the row of a *file* that is not answered. It names its content, where that can be
+        read: the same file is not new again."""
+        return self.row(replace(self._read(file), error=error), None)
 
     def row(self, read: Read, answer: SealedPrediction | None) -> PredictionRow:
         said = answer if answer is not None else read.error

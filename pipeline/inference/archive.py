@@ -5,12 +5,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
 from pipeline.data.folders import entries
 from pipeline.data.reading import read_regular
-from pipeline.errors import UnreadableImage
+from pipeline.errors import UnreadableImage, of_the_disk
 from pipeline.inference.inbox import new_file
 from pipeline.inference.predictions import Known
 from pipeline.inference.rows import NewFile
@@ -19,37 +20,52 @@ _STEM = 200
 """Bytes of a name that may have 255, with room for what tells it from another."""
 
 
-def archive(inbox: Path, home: Path, target: Path, known: Known, limit: int) -> int:
-    """Move every file below *inbox* that *known* has a row for, as it is now, to the same place
-    below *target*; return how many. What lies there already under that name keeps it, and the new
-    one is named by its time of change as well. *limit*: the largest file that is read, in bytes.
+@dataclass(frozen=True)
+class Archived:
+    moved: int
+    stuck: tuple[str, ...]
+    """Files for which there is no place, and why."""
 
-    Raises OSError where *target* cannot be written.
+
+def archive(inbox: Path, home: Path, target: Path, known: Known, limit: int) -> Archived:
+    """Move every file below *inbox* that *known* has a row for, as it is now, to the same place
+    below *target*. What lies there already under that name keeps it, and the new one is named by
+    its time of change as well. *limit*: the largest file that is read, in bytes.
+
+    Raises StorageError where *target* cannot be written.
     """
-    moved = 0
+    moved, stuck = 0, []
     for entry in list(entries(inbox)):
         new = new_file(entry, inbox, home)
         if new is None or new.refusal or not _has_row(new, inbox, known, limit):
             continue
-        place = _free(target / entry.relative, new.modified_ns)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # somebody has taken it away
-            shutil.move(inbox / entry.relative, place)
-            moved += 1
-    return moved
+        try:
+            moved += _move(inbox / entry.relative, target / entry.relative, new)
+        except OSError as error:
+            if told := of_the_disk(error):
+                raise told from None
+            stuck.append(f"{new.path}: {error.strerror}")
+    return Archived(moved, tuple(stuck))
 
 
 def _has_row(new: NewFile, inbox: Path, known: Known, limit: int) -> bool:
-    state = (new.path, new.bytes, new.modified_ns)
-    if state in known.states or state in known.unread:
-        return True
-    if new.path not in known.paths:
-        return False
-    try:  # it may only have been touched
-        data = read_regular(inbox / new.relative, limit)
-    except UnreadableImage:
-        return False
-    return (new.path, hashlib.sha256(data).hexdigest()) in known.contents
+    """By its content: name, size and time may be those of another that lay here before."""
+    if new.path in known.paths:
+        with suppress(UnreadableImage):
+            data = read_regular(inbox / new.relative, limit)
+            return (new.path, hashlib.sha256(data).hexdigest()) in known.contents
+    return (new.path, new.bytes, new.modified_ns) in known.unread
+
+
+def _move(file: Path, place: Path, new: NewFile) -> bool:
+    """Return False where another was delivered under its name, or somebody has taken it away."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        found = file.lstat()
+        if (found.st_size, found.st_mtime_ns) == (new.bytes, new.modified_ns):
+            shutil.move(file, _free(place, new.modified_ns))
+            return True
+    return False
 
 
 def _free(place: Path, modified_ns: int) -> Path:

@@ -74,7 +74,7 @@ def classify_folder(
     try:
         staging, embeddings, stopwatch = Staging(aside), EmbeddingSample(), Stopwatch()
         known |= staging.known
-        files = [f for f in folder.files if (f.path, f.bytes, f.modified_ns) not in known.states]
+        files = [file for file in folder.files if not staging.known.describes(file)]
         with closing(Journal(aside.with_suffix(".journal"))) as journal:
             news = partial(_is_news, known=known)
             answering = Answering(model, inbox, limit, now, news, metadata, embeddings.add)
@@ -142,7 +142,7 @@ def _rows(
     for file in files:
         if deaths[file.path] >= MOST_DEATHS:
             detail = f"a run died {MOST_DEATHS} times while it was at this file"
-            yield answering.row(Read(file, b"", None, UnreadableImage("deadly", detail)), None)
+            yield answering.refused(file, UnreadableImage("deadly", detail))
         elif deaths[file.path]:
             yield from work([file])
 

@@ -4,13 +4,22 @@ Whoever wrote it names images; what is taken are those rows of the batch that ha
 and content. What is audited follows from the batch alone, never from the file.
 """
 
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from pipeline.data.folders import printable
 from pipeline.data.reviewed import is_class_name
@@ -24,14 +33,21 @@ _AHEAD = timedelta(days=1)
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Path_ = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+PathText = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+
+
+def _utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("no such time") from None
 
 
 class Decision(BaseModel):
     """One image, as the page saves it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    path: Path_
+    path: PathText
     sha256: Sha256
     because: Literal["audit", "least_certain", "strange"]
     predicted: Annotated[str, StringConstraints(max_length=20_000)] | None
@@ -39,7 +55,7 @@ class Decision(BaseModel):
     decision: Literal["accept", "correct", "skip"] | None
     label: Annotated[str, StringConstraints(min_length=1, max_length=20_000)] | None
     """None for skip."""
-    decided_at: AwareDatetime
+    decided_at: Annotated[AwareDatetime, AfterValidator(_utc)]
 
 
 class Decisions(BaseModel):
@@ -66,7 +82,7 @@ class Decided:
 def read(data: bytes) -> Decisions:
     """Read a file of the page; raise ReviewError naming at most three faults."""
     try:
-        return Decisions.model_validate_json(data)
+        return Decisions.model_validate_json(data.removeprefix(BOM_UTF8))
     except ValidationError as error:
         raise not_decisions(error) from None
 
@@ -114,7 +130,7 @@ def decided(
             continue
         if item.label not in classes and not is_class_name(item.label):
             raise _wrong("a label is no name for a class", shown(item.label))
-        found.append(Decided(row, item.label, item.because, item.decided_at.astimezone(UTC)))
+        found.append(Decided(row, item.label, item.because, item.decided_at))
     return found
 
 

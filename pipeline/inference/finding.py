@@ -40,7 +40,7 @@ def _below(folder: Path) -> Iterator[NewFile]:
     for entry in entries(folder):
         path, found = folder / entry.relative, entry.stat
         size, modified_ns = (found.st_size, found.st_mtime_ns) if found else (0, 0)
-        yield NewFile(printable(str(path)), str(path), size, modified_ns, entry.refusal)
+        yield NewFile(printable(str(path)), str(path), size, modified_ns, refusal=entry.refusal)
 
 
 def _file(path: Path) -> NewFile:

@@ -1,12 +1,11 @@
 """What is new in the inbox, by folder, and whether somebody is still writing there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipeline.data.folders import Entry, entries, printable
 from pipeline.inference.metadata import METADATA
-from pipeline.inference.predictions import Known
 from pipeline.inference.rows import NewFile
 
 READY = "_READY"
@@ -29,8 +28,8 @@ class NewFolder:
         return self.is_ready or now_ns - self.changed_ns >= settle_seconds * 1e9
 
 
-def find_new(inbox: Path, home: Path, known: Known) -> list[NewFolder]:
-    """Return the folders below *inbox* with files that no row describes as they are now.
+def find_new(inbox: Path, home: Path, is_known: Callable[[NewFile], bool]) -> list[NewFolder]:
+    """Return the folders below *inbox* with files that are not known to have their rows.
 
     Names that begin with a dot are left alone, and so is what is said of the images.
     """
@@ -41,14 +40,14 @@ def find_new(inbox: Path, home: Path, known: Known) -> list[NewFolder]:
             ready.add(place.parent)
             continue
         new = new_file(entry, inbox, home)
-        if new is None or (new.path, new.bytes, new.modified_ns) in known.states:
+        if new is None or is_known(new):
             continue
         folder = found.setdefault(
             str(place.parent), NewFolder(printable(str(place.parent)), str(place.parent))
         )
         folder.files.append(new)
-        # A copy may bring its original's time of change, or a camera's whose clock was wrong.
-        folder.changed_ns = max(folder.changed_ns, entry.stat.st_ctime_ns if entry.stat else 0)
+        # Not modified_ns: that may be its original's, or of a camera whose clock was wrong.
+        folder.changed_ns = max(folder.changed_ns, new.changed_ns)
     for folder in found.values():
         place = PurePosixPath(folder.relative)
         folder.is_ready = not ready.isdisjoint((place, *place.parents))
@@ -73,5 +72,6 @@ def new_file(entry: Entry, inbox: Path, home: Path) -> NewFile | None:
     file = inbox / entry.relative
     shown = printable(str(file.relative_to(home) if file.is_relative_to(home) else file))
     if found is None:
-        return NewFile(shown, entry.relative, 0, 0, entry.refusal)
-    return NewFile(shown, entry.relative, found.st_size, found.st_mtime_ns)
+        return NewFile(shown, entry.relative, 0, 0, refusal=entry.refusal)
+    times = found.st_mtime_ns, found.st_ctime_ns
+    return NewFile(shown, entry.relative, found.st_size, *times)

@@ -25,7 +25,7 @@ from pipeline.inference.decisions import (
     Decision,
     Decisions,
     Name,
-    Path_,
+    PathText,
     Sha256,
     not_decisions,
 )
@@ -67,7 +67,7 @@ class _Data(BaseModel):
     model_name: Name
     model_version: int
     audit: int = Field(ge=0, le=MOST)
-    path: Path_
+    path: PathText
     sha256: Sha256
     because: Literal["audit", "least_certain", "strange"]
 

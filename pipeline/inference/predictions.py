@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import StorageError
-from pipeline.inference.rows import PredictionRow
+from pipeline.inference.rows import NewFile, PredictionRow
 
 SCHEMA = pa.schema(
     [
@@ -54,6 +54,14 @@ class Known:
     """(path, bytes, modified_ns): a file in one of these need not be read again."""
     unread: frozenset[tuple[str, int, int]]
     """The same of files that could not be read then; they may be readable now."""
+
+    def describes(self, file: NewFile) -> bool:
+        """Whether a row was made of a file of its name, size and time of change."""
+        return (file.path, file.bytes, file.modified_ns) in self.states
+
+    def has(self, file: NewFile) -> bool:
+        """Whether a row may have been made of it: it may have been touched since."""
+        return self.describes(file) or file.path in self.paths
 
     @cached_property
     def paths(self) -> frozenset[str]:

@@ -12,6 +12,8 @@ class NewFile:
     """Below the folder that is read, as the system names it; or absolute."""
     bytes: int
     modified_ns: int
+    changed_ns: int = 0
+    """When the system last changed it (ctime); 0 where that does not matter."""
     refusal: tuple[str, str] | None = None
     """Reason and detail, where it is refused already."""
 

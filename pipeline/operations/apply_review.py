@@ -153,7 +153,8 @@ def _take(
 
 
 def _image(home: Home, each: Decided, limits: Limits) -> tuple[bytes, str]:
-    data = read_original(home.root, each.row["path"], each.row["sha256"], limits.bytes)
+    archive, row = home.archive(each.row["model_name"]), each.row
+    data = read_original(home.root, archive, row["path"], row["sha256"], limits.bytes)
     return data, EXTENSIONS[inspect(data, limits).format]
 
 

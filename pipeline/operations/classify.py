@@ -1,5 +1,6 @@
 """New folders of the inbox → predictions/, by the champion; then an MLflow run for each batch."""
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from pipeline.data.folders import printable
 from pipeline.data.limits import image_limits
-from pipeline.errors import Busy, DarkroomError, SourceError, StorageError, of_the_disk
+from pipeline.errors import Busy, DarkroomError, SourceError, StorageError
 from pipeline.export.artefact import open_artefact
 from pipeline.holding import held
 from pipeline.inference import drift, expected_accuracy, summary
@@ -17,6 +18,7 @@ from pipeline.inference.answering import Model
 from pipeline.inference.archive import archive
 from pipeline.inference.batch import Batch, classify_folder, sweep
 from pipeline.inference.inbox import READY, find_new
+from pipeline.inference.looked import Looked
 from pipeline.inference.monitoring import Watch
 from pipeline.inference.predictions import read_batch, read_known
 from pipeline.inference.published import newest
@@ -114,7 +116,9 @@ def _classify_new(
     batches: list[Batch] = []
     waiting: list[str] = []
     failures: list[DarkroomError] = []
-    for new in find_new(folder, home.root, known):
+    place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    looked = Looked(home.private / f"inbox/{model.name}-{place}.parquet")
+    for new in find_new(folder, home.root, lambda file: known.has(file) and looked.at(file)):
         settle, now_ns = params.inference.settle_seconds, time.time_ns()
         if not new.is_settled(now_ns, settle):
             ago = max(0, now_ns - new.changed_ns) / 1e9
@@ -143,6 +147,7 @@ def _classify_new(
         except StorageError as error:
             failures.append(error)
             break
+        looked.add(new.files)
         if batch:
             counts, *doubts = summary.describe(batch.summary)
             say(counts)
@@ -152,6 +157,7 @@ def _classify_new(
             say(f"  {expected_accuracy.describe(batch.monitoring.expected)}")
             say(f"  {batch.folder}")
             batches.append(batch)
+    looked.save()
     return tuple(batches), tuple(waiting), tuple(failures)
 
 
@@ -166,13 +172,14 @@ def _archive(
     target = home.archive(model.name)
     known = read_known(home.predictions, model.name, by)
     try:
-        moved = archive(folder, home.root, target, known, image_limits(params.data).bytes)
-    except OSError as error:
-        if told := of_the_disk(error):
-            return (told,)
-        raise
-    if moved:
-        say(f"{moved} {'file' if moved == 1 else 'files'} moved to {target}")
+        done = archive(folder, home.root, target, known, image_limits(params.data).bytes)
+    except StorageError as error:
+        return (error,)
+    if done.moved:
+        say(f"{done.moved} {'file' if done.moved == 1 else 'files'} moved to {target}")
+    if done.stuck:
+        more = f" (and {len(done.stuck) - 1} more)" if len(done.stuck) > 1 else ""
+        say(f"not moved to {target}: {done.stuck[0]}{more}")
     return ()
 
 

@@ -100,11 +100,11 @@ def _prepare(
 def _pictures(
     home: Home, params: Params, items: tuple[Item, ...]
 ) -> tuple[dict[str, Thumbnail], list[tuple[Item, UnreadableImage]]]:
-    limits = image_limits(params.data)
+    limits, archive = image_limits(params.data), home.archive(params.model_name)
 
     def picture(item: Item) -> Thumbnail | UnreadableImage:
         try:
-            data = read_original(home.root, item.path, item.sha256, limits.bytes)
+            data = read_original(home.root, archive, item.path, item.sha256, limits.bytes)
             return thumbnail(data, SIDE, limits)
         except UnreadableImage as error:
             return error

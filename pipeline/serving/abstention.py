@@ -135,6 +135,7 @@ def ood_scores(
     """Return the distance of each embedding (n, width) to the k-th nearest of the *known* ones
     (m, width), all of length 1 (Sun et al. 2022, "Out-of-distribution detection with deep nearest
     neighbors", section 3): 0 to 2, the larger the stranger; infinity where there are fewer than k.
+    To six digits, as `nonconformity`.
 
     With *themselves*, the two are the same images, and none is its own neighbour.
     """
@@ -144,7 +145,8 @@ def ood_scores(
     if cosines.shape[1] - themselves < neighbours:
         return np.full(len(embeddings), np.inf)
     nearest = -np.partition(-cosines, neighbours - 1, axis=1)[:, neighbours - 1]
-    return np.sqrt(np.maximum(2 - 2 * nearest.astype(np.float64), 0))
+    distances: npt.NDArray[np.float64] = np.sqrt(np.maximum(2 - 2 * nearest.astype(np.float64), 0))
+    return distances.round(6)
 
 
 def unit_length(embeddings: Floats) -> npt.NDArray[np.float32]:

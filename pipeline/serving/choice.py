@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,10 @@ def choose(
     remembered = _remembered(note, names)
     engines = {name: Engine(folder / f"{name}.onnx") for name in remembered or names}
     seconds, set_aside = _try(engines, self_test, measure=len(engines) > 1)
-    if not seconds and remembered:  # what was right is no longer: look again
-        return choose(folder, variants, self_test, wanted, providers=CPU)
+    if not seconds and note and remembered:  # what was right is no longer: look again
+        again = choose(folder, variants, self_test, wanted, providers=CPU)
+        _remember(note, again.variant)
+        return replace(again, set_aside={**no_gpu, **again.set_aside})
     if not seconds:
         raise ArtefactError(
             "the model does not answer here as it did where it was sealed",

@@ -11,6 +11,7 @@ from pipeline.export.artefact import open_artefact
 from pipeline.inference.answering import Model
 from pipeline.inference.batch import Batch, Watch, classify_folder, sweep
 from pipeline.inference.inbox import NewFolder, find_new
+from pipeline.inference.looked import Looked
 from pipeline.inference.predictions import batch_folders, read_batch, read_known
 
 
@@ -35,7 +36,13 @@ class Place:
         """Do what one run of inference does with the inbox as it is now."""
         known = read_known(self.predictions, self.model.name)
         sweep(self.predictions, self.model)
-        return self.classify_these(find_new(self.inbox, self.home, known), **options)
+        looked = Looked(self.home / "looked.parquet")
+        folders = find_new(self.inbox, self.home, lambda f: known.has(f) and looked.at(f))
+        batches = self.classify_these(folders, **options)
+        for folder in folders:
+            looked.add(folder.files)
+        looked.save()
+        return batches
 
     def classify_these(self, folders: list[NewFolder], **options: Any) -> list[Batch]:
         """The same with the inbox as it was when these *folders* were found in it."""

@@ -5,12 +5,15 @@ import os
 from brightness import png
 
 from pipeline.inference.archive import archive
+from pipeline.inference.originals import read_original
 from pipeline.inference.predictions import read_known
 
 
 def moved(place) -> int:
     known = read_known(place.predictions, "m")
-    return archive(place.inbox, place.home, place.home / "archive", known, limit=100_000)
+    done = archive(place.inbox, place.home, place.home / "archive", known, limit=100_000)
+    assert done.stuck == ()
+    return done.moved
 
 
 def lying(folder) -> dict[str, bytes]:
@@ -68,6 +71,42 @@ def test_what_was_only_touched_or_could_not_be_read_has_its_row_as_well(place):
     os.utime(place.inbox / "touched.png", ns=(1, 1))
     assert moved(place) == 2
     assert lying(place.inbox) == {}
+
+
+def test_another_of_the_same_name_size_and_time_stays(place):
+    first, second = (png(brightness) for brightness in (1, 2))
+    assert len(first) == len(second)
+    os.utime(place.put("a.png", first), ns=(7, 7))
+    place.classify()
+    os.utime(place.put("a.png", second), ns=(7, 7))
+    assert moved(place) == 0
+
+
+def test_a_file_that_would_lie_below_another_is_named_and_the_rest_is_moved(place):
+    place.put("x", 0)
+    place.classify()
+    assert moved(place) == 1
+    place.put("x/a.png", 0)
+    place.put("y.png", 0)
+    place.classify()
+    known = read_known(place.predictions, "m")
+    done = archive(place.inbox, place.home, place.home / "archive", known, limit=100_000)
+    assert (done.moved, done.stuck) == (1, ("inbox/x/a.png: File exists",))
+    assert lying(place.inbox).keys() == {"x/a.png"}
+
+
+def test_what_was_moved_away_is_still_found_by_whoever_reviews_it(place):
+    contents = [png(brightness) for brightness in (0, 128, 255)]
+    for content in contents:
+        os.utime(place.put("monday/ä\n.png", content), ns=(7, 7))
+        place.classify()
+        assert moved(place) == 1
+    archived = place.home / "archive"
+    found = {
+        read_original(place.home, archived, row["path"], row["sha256"], 10**6)
+        for row in place.rows()
+    }
+    assert found == set(contents)
 
 
 def test_a_file_that_was_changed_since_is_not_taken_away(place):

@@ -18,8 +18,6 @@ from brightness import png
 
 from pipeline.errors import StorageError
 from pipeline.inference import answering
-from pipeline.inference.inbox import find_new
-from pipeline.inference.predictions import read_known
 from pipeline.inference.rows import NewFile
 from pipeline.serving.images import HEAVY
 
@@ -105,11 +103,39 @@ def test_nothing_new_makes_no_batch(place):
     assert sorted(place.predictions.rglob("*")) == before
 
 
-def test_what_is_known_is_not_even_read_again(place):
+def test_what_is_known_is_not_even_read_again(place, monkeypatch):
     place.put("a.png", 0)
     place.put("bad.png", b"")
     place.classify()
-    assert find_new(place.inbox, place.home, read_known(place.predictions, "m")) == []
+    os.utime(place.inbox / "a.png")
+    assert place.classify() == [], "touched"
+    monkeypatch.setattr(answering, "read_regular", lambda *file: pytest.fail("it is read again"))
+    assert place.classify() == []
+
+
+def test_another_file_of_the_same_name_size_and_time_is_new(place):
+    first, second = png(1), png(2)
+    assert len(first) == len(second)
+    os.utime(place.put("a.png", first), ns=(7, 7))
+    place.classify()
+    os.utime(place.put("a.png", second), ns=(7, 7))
+    (batch,) = place.classify()
+    assert batch.images == 1
+    assert {row["sha256"] for row in place.rows()} == {
+        sha256(content).hexdigest() for content in (first, second)
+    }
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1", None])
+def test_where_it_is_forgotten_what_was_looked_at_all_is_read_again_and_nothing_is_new(
+    place, damage
+):
+    place.put("a.png", 0)
+    place.classify()
+    memory = place.home / "looked.parquet"
+    memory.unlink() if damage is None else memory.write_bytes(damage)
+    assert place.classify() == []
+    assert memory.stat().st_size > 100
 
 
 def test_a_file_that_was_only_touched_is_not_new(place):
@@ -376,7 +402,7 @@ class Deadly:
 
 home, predictions = Path(sys.argv[1]), Path(sys.argv[1]) / "predictions"
 known = read_known(predictions, "m")
-for folder in find_new(home / "inbox", home, known):
+for folder in find_new(home / "inbox", home, known.describes):
     model = Model("m", 1, sys.argv[2], Deadly())
     classify_folder(
         home / "inbox", folder, model, known, predictions,

@@ -160,7 +160,7 @@ whole, beside.shrink = beside.shrink, crash
 home, digest = Path(sys.argv[1]), sys.argv[2]
 model = Model("m", 1, digest, open_artefact(home.parent / "serving", digest))
 known = read_known(home / "predictions", "m")
-for folder in find_new(home / "inbox", home, known):
+for folder in find_new(home / "inbox", home, known.describes):
     classify_folder(
         home / "inbox", folder, model, known, home / "predictions",
         batch_size=8, limit=10**6, now="now", watch=Watch(None, 0.05, 2),

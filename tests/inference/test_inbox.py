@@ -10,7 +10,7 @@ from pipeline.errors import SourceError
 from pipeline.inference.inbox import NewFolder, find_new
 from pipeline.inference.predictions import known_of
 
-NOTHING = known_of([])
+NOTHING = known_of([]).describes
 
 
 def found(place) -> dict[str, NewFolder]:

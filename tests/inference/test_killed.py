@@ -44,7 +44,7 @@ predictions, inbox = home / "predictions", home / "inbox"
 print("ready", flush=True)
 known = read_known(predictions, "m")
 sweep(predictions, model)
-for folder in find_new(inbox, home, known):
+for folder in find_new(inbox, home, known.describes):
     classify_folder(
         inbox, folder, model, known, predictions,
         batch_size=16, limit=10**6, now="now", watch=Watch(None, 0.05, 2),

@@ -32,7 +32,7 @@ class Deadly:
 
 home, predictions = Path(sys.argv[1]), Path(sys.argv[1]) / "predictions"
 known = read_known(predictions, "m")
-for folder in find_new(home / "inbox", home, known):
+for folder in find_new(home / "inbox", home, known.describes):
     classify_folder(
         home / "inbox", folder, Model("m", 1, "digest", Deadly()), known, predictions,
         batch_size=64, limit=1000, now="now", watch=Watch(None, 0.05, 2),
@@ -52,6 +52,11 @@ def test_a_file_that_kills_its_run_three_times_is_given_up_alone(place):
     expected = {f"{number:02d}.png": "dark" for number in range(20)}
     assert place.labels() == expected | {"09.png": "deadly"}
     assert [path.name for path in (place.predictions / "model=m").iterdir()] == ["version=1"]
+    os.utime(place.inbox / "09.png")  # which does not make it another
+    place.put("20.png", b"good")
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", DIES_AT_POISON, place.home], cwd=ROOT, check=True)
+    assert place.labels() == expected | {"09.png": "deadly", "20.png": "dark"}
 
 
 def test_a_note_is_of_those_that_were_under_way_and_only_of_them(tmp_path):
