@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from pipeline.cli.here import project_here, say
+from pipeline.errors import SourceError
 from pipeline.inference.rows import PredictionRow
 
-NEXT = "next: darkroom predictions shows them; darkroom review page lets a person check them"
+_NEXT = "next: darkroom predictions shows them; darkroom review page lets a person check them"
 
 
 @click.command()
@@ -22,7 +23,7 @@ def classify(inbox: str | None, reclassify: bool) -> None:
     project = project_here()
     classified = run(project.home, project.params, inbox, say, reclassify=reclassify)
     if classified.batches:
-        say(NEXT)
+        say(_NEXT)
     if classified.failure:
         raise classified.failure
 
@@ -53,9 +54,11 @@ def predict(paths: tuple[str, ...], model: str, as_json: bool, output: Path | No
             say(json_line(row) if as_json else table_line(row))
     for line in legend(abstained):
         say(line)
-    if output is not None:
+    if output is not None and counts["images"]:
         noun = "image" if counts["images"] == 1 else "images"
         say(f"{counts['images']} {noun}, {counts['refused']} refused: {output}")
+    if not counts["images"]:
+        raise SourceError("there is no file to classify", mend="name files, or folders with some")
     if counts["images"] == counts["refused"]:
         sys.exit(1)
 

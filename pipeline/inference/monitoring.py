@@ -19,6 +19,7 @@ from pipeline.inference.drift import Drift, Observed, measure
 from pipeline.inference.expected_accuracy import ExpectedAccuracy, expected_accuracy
 from pipeline.inference.reference import Reference
 from pipeline.inference.review import audit as audit_of
+from pipeline.inference.timing import DAMAGED
 
 MONITORING, PICTURE = "_monitoring.json", "_drift.png"
 """In a batch's folder; what begins with _ is no part of the table that readers see there."""
@@ -125,10 +126,11 @@ def monitor(
     return Monitoring(measure(reference, observed, alpha), expected, drawn)
 
 
-def read_monitoring(batch: Path) -> dict[str, Any]:
-    """Return what a published batch says of itself; nothing where an older Darkroom made it."""
+def read_figures(batch: Path) -> dict[str, float]:
+    """Return the figures that a published batch says of itself; none where it is damaged, or an
+    older Darkroom made it."""
     try:
-        found: dict[str, Any] = json.loads((batch / MONITORING).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads((batch / MONITORING).read_text(encoding="utf-8"))["figures"]
+        return {name: float(value) for name, value in found.items()}
+    except (*DAMAGED, KeyError, TypeError, AttributeError):
         return {}
-    return found

@@ -5,10 +5,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipeline.data.tables import scratch_beside
 from pipeline.errors import ProjectError, of_the_disk
 from pipeline.inference.rows import PredictionRow
 from pipeline.serving.abstention import AMBIGUOUS, NO_CLASS, OUT_OF_DISTRIBUTION
@@ -46,7 +47,7 @@ def json_line(row: PredictionRow) -> str:
 
 def write_rows(path: Path, rows: Iterable[PredictionRow]) -> Iterator[PredictionRow]:
     """Write *rows* to *path*, in the format that its suffix says, and yield each as it is taken;
-    the file appears by one rename when there are no more.
+    the file appears by one rename when there are no more; where *path* is a link, where that leads.
 
     Raises ProjectError for another suffix, StorageError where it cannot be written.
     """
@@ -56,7 +57,8 @@ def write_rows(path: Path, rows: Iterable[PredictionRow]) -> Iterator[Prediction
             str(path),
             mend=f"name it {', '.join(SUFFIXES)}",
         )
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    path = Path(os.path.realpath(path))
+    scratch = scratch_beside(path)
     try:
         with _WRITERS[path.suffix](scratch) as write:
             for row in rows:
@@ -68,7 +70,8 @@ def write_rows(path: Path, rows: Iterable[PredictionRow]) -> Iterator[Prediction
             f"predictions cannot be written: {error.strerror}", str(path), mend="mend the path"
         ) from None
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # where there can be none
+            scratch.unlink()
 
 
 @contextmanager

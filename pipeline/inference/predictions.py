@@ -121,10 +121,15 @@ def _tuples(table: pa.Table, *columns: str) -> frozenset[tuple[Any, ...]]:
 def read_batch(folder: Path, columns: list[str] | None = None) -> pa.Table:
     """Return the rows of one published batch, or some *columns* of them."""
     parts = sorted(folder.glob("part-*.parquet"))
+    schema = pa.schema([SCHEMA.field(name) for name in columns or SCHEMA.names])
     try:
-        return pa.concat_tables([pq.ParquetFile(part).read(columns) for part in parts])
-    except (pa.ArrowException, OSError) as error:
+        read = [pq.ParquetFile(part).read(schema.names) for part in parts]
+        table = pa.concat_tables([each.select(schema.names).cast(schema) for each in read])
+    except (pa.ArrowException, OSError, KeyError) as error:
         raise damaged(folder, error) from None
+    if not len(table):
+        raise damaged(folder, ValueError("it has no rows"))
+    return table
 
 
 def damaged(place: Path, error: Exception) -> StorageError:

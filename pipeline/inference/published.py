@@ -2,17 +2,18 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.data.folders import printable
-from pipeline.errors import ReviewError
+from pipeline.errors import ReviewError, StorageError
 from pipeline.inference.predictions import batch_folders, read_batch
+from pipeline.inference.timing import read_timing
 
 _BATCH = "batch="
 
@@ -75,13 +76,26 @@ def newest(predictions: Path, model_name: str) -> Path | None:
     return max(batch_folders(predictions, model_name), key=_age, default=None)
 
 
-def _age(folder: Path) -> tuple[str, str]:
-    first = min(folder.glob("part-*.parquet"))
+def published_at(folder: Path) -> datetime:
+    """When the batch in *folder* was; an older Darkroom's, about when. Raises StorageError where it
+    cannot be read."""
+    timing = read_timing(folder)
+    return timing.published_at if timing else begun_at(read_batch(folder, ["predicted_at"]))
+
+
+def begun_at(rows: pa.Table) -> datetime:
+    """When the run began that completed the batch of these *rows*; 1970 where they do not say."""
     try:
-        read = pq.ParquetFile(first).read_row_group(0, columns=["predicted_at"])
-        return read["predicted_at"][0].as_py(), folder.name
-    except (pa.ArrowException, OSError):  # it will be named when it is read
-        return "", folder.name
+        return datetime.fromisoformat(pc.max(rows["predicted_at"]).as_py()).astimezone(UTC)
+    except (ValueError, OverflowError, TypeError):
+        return datetime.fromtimestamp(0, UTC)
+
+
+def _age(folder: Path) -> tuple[datetime, str]:
+    try:
+        return published_at(folder), folder.name
+    except StorageError:  # it will be named when it is read
+        return datetime.fromtimestamp(0, UTC), folder.name
 
 
 def _unknown(model_name: str, name: str, folders: list[Path]) -> ReviewError:

@@ -15,6 +15,10 @@ import numpy as np
 
 from pipeline.serving.engine import cores
 
+DAMAGED = (OSError, ValueError, OverflowError, RecursionError)
+"""What reading JSON of anybody's raises, and making numbers and times of it."""
+_FIRST_YEAR = 1970
+"""Of the milliseconds that MLflow counts in."""
 TIMING = "_timing.json"
 """In a batch's folder."""
 
@@ -74,6 +78,6 @@ def read_timing(batch: Path) -> Timing | None:
         said = json.loads((batch / TIMING).read_text(encoding="utf-8"))
         at = datetime.fromisoformat(said["published_at"]).astimezone(UTC)
         figures = {name: float(value) for name, value in said["figures"].items()}
-        return Timing(at, int(said["cores"]), figures)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Timing(at, int(said["cores"]), figures) if at.year >= _FIRST_YEAR else None
+    except (*DAMAGED, KeyError, TypeError, AttributeError):
         return None

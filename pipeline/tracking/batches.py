@@ -27,8 +27,9 @@ from pipeline.errors import DarkroomError
 from pipeline.evaluation.markdown import code, text
 from pipeline.inference.beside import FILES
 from pipeline.inference.live_accuracy import read_audit
-from pipeline.inference.monitoring import read_monitoring
+from pipeline.inference.monitoring import read_figures
 from pipeline.inference.predictions import batch_folders, read_batch
+from pipeline.inference.published import begun_at, published_at
 from pipeline.inference.summary import summarise
 from pipeline.inference.timing import read_timing
 from pipeline.tracking.publish import log_missing, log_points
@@ -106,14 +107,7 @@ def _is_active(run: Run) -> bool:
 
 
 def _end(folder: Path) -> int:
-    """When a batch was published, in milliseconds since 1970; an older Darkroom's, about when."""
-    timing = read_timing(folder)
-    return _milliseconds(timing.published_at if timing else _begin(read_batch(folder)))
-
-
-def _begin(rows: pa.Table) -> datetime:
-    """When the run began that completed the batch."""
-    return datetime.fromisoformat(pc.max(rows["predicted_at"]).as_py())
+    return _milliseconds(published_at(folder))
 
 
 def _milliseconds(moment: datetime) -> int:
@@ -132,7 +126,7 @@ def _publish(client: Store, experiment: str, series: Series, folder: Path, end: 
         "mlflow.source.type": "LOCAL",
         "mlflow.note.content": _note(rows, series.address(experiment)),
     }
-    begin = min(_milliseconds(_begin(rows)), end)
+    begin = min(_milliseconds(begun_at(rows)), end)
     run: Run = client.create_run(experiment, run_name=name, start_time=begin, tags=tags)
     run_id = run.info.run_id
     first = rows.slice(0, 1).to_pylist()[0]
@@ -156,7 +150,7 @@ def _figures(folder: Path, rows: pa.Table) -> tuple[dict[str, float], dict[str, 
     """How many were called what, of which there may be thousands; and all else."""
     summary, timing = summarise(rows), read_timing(folder)
     figures = summary.figures() | (timing.figures if timing else {})
-    figures |= read_monitoring(folder).get("figures", {})
+    figures |= read_figures(folder)
     return {f"class.{label}": float(n) for label, n in summary.classes.items()}, figures
 
 

@@ -221,7 +221,16 @@ def test_a_stopwatch_counts_each_image_of_a_part_as_long_as_the_part_took(monkey
     }
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"published_at": 1}', '{"published_at": "now"}'])
+SAYS = '{"figures": {}, "cores": 2, "published_at": "%s"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", "[" * 100_000, '{"published_at": 1}', SAYS % "now"),
+        *(SAYS % "0001-01-01T00:00:00+14:00", SAYS % "1969-01-01T00:00:00+00:00"),
+    ],
+)
 def test_a_damaged_timing_says_nothing(tmp_path, text):
     (tmp_path / TIMING).write_text(text)
     assert read_timing(tmp_path) is None

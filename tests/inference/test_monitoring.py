@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.inference import monitoring
 from pipeline.inference.batch import Watch
-from pipeline.inference.monitoring import EmbeddingSample, read_monitoring
+from pipeline.inference.monitoring import EmbeddingSample, read_figures
 from pipeline.inference.published import find
 from pipeline.inference.reference import Reference
 from pipeline.inference.review import audit
@@ -34,7 +34,7 @@ def test_the_audit_is_the_one_that_the_review_draws(place):
     (batch,) = place.classify()
     published = find(place.predictions, "m", None)
     drawn = [row["path"] for row in audit(published.name, published.rows, 2)]
-    assert read_monitoring(batch.folder)["audit"] == drawn
+    assert json.loads((batch.folder / "_monitoring.json").read_text())["audit"] == drawn
     assert len(drawn) == 2
 
 
@@ -51,7 +51,7 @@ def test_a_batch_is_held_against_what_the_model_knows(place, now, alarm):
     for number in range(40):
         place.put(f"{number}.png", int(now + random.integers(-40, 1 if now > 200 else 40)))
     (batch,) = place.classify(watch=Watch(reference, 0.05, 2))
-    assert read_monitoring(batch.folder)["figures"]["drift.alarm"] == alarm
+    assert read_figures(batch.folder)["drift.alarm"] == alarm
     assert (batch.folder / "_drift.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -63,4 +63,12 @@ def test_a_batch_of_refused_files_alone_says_so_in_figures_that_json_can_hold(pl
 
 
 def test_a_batch_of_an_older_darkroom_says_nothing(tmp_path):
-    assert read_monitoring(tmp_path) == {}
+    assert read_figures(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '{"figures": null}', '{"figures": {"a": "x"}}', "[" * 100_000, "1" * 10_000]
+)
+def test_nor_does_a_damaged_one(tmp_path, text):
+    (tmp_path / "_monitoring.json").write_text(text)
+    assert read_figures(tmp_path) == {}

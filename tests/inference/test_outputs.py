@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from predicted import answered, refused
 
+from pipeline.errors import ProjectError
 from pipeline.inference.outputs import legend, write_rows
 from pipeline.serving.abstention import AMBIGUOUS, NO_CLASS, OUT_OF_DISTRIBUTION
 
@@ -75,3 +76,19 @@ def test_every_reason_to_abstain_is_explained():
         "(out_of_distribution)",
     ]
     assert not any("docs/" in line for line in told)
+
+
+@pytest.mark.parametrize("name", ["a.png/rows.csv", "x" * 252 + ".csv", "no/rows.csv"])
+def test_a_place_that_cannot_be_written_is_a_named_error(tmp_path, name):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(ProjectError, match="cannot be written"):
+        written(tmp_path / name, answered("a.png", "cat"))
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png"}
+
+
+def test_where_a_link_leads_is_written_and_the_link_stays(tmp_path):
+    (tmp_path / "link.csv").symlink_to("shared/rows.csv")
+    (tmp_path / "shared").mkdir()
+    written(tmp_path / "link.csv", answered("a.png", "cat"))
+    assert (tmp_path / "link.csv").is_symlink()
+    assert [row["path"] for row in csv_rows(tmp_path / "shared/rows.csv")] == ["a.png"]

@@ -236,6 +236,8 @@ def _many(decisions: dict[str, Any]) -> None:
         (_item(label=None), "it says accept and is skip"),
         (_item(label="light"), "it says accept and is correct"),
         (_item(decided_at="2999-01-01T00:00:00Z"), "dated in the future"),
+        (_item(decided_at="0001-01-01T00:00:00+14:00"), "does not hold decisions"),
+        (_item(decision="correct", label="Provenance.csv"), "no name for a class"),
         (_item(decided_at="2026-01-01T00:00:00"), "does not hold decisions"),
         (_item(decided_at=None), "does not hold decisions"),
     ],
