@@ -27,7 +27,7 @@ from scipy.stats import binom
 from pipeline.data.split import assign
 from pipeline.export.fitting import fit
 from pipeline.inference.drift import Observed, measure
-from pipeline.inference.expected_accuracy import expected_accuracy
+from pipeline.inference.expected_accuracy import expect
 from pipeline.inference.reference import Reference, read_reference
 from pipeline.params import load_params
 from pipeline.serving.appearance import brightness, sharpness
@@ -92,9 +92,7 @@ def main(kept: Path) -> None:
                 causes.setdefault(kind, Counter()).update(drift.drifted)
                 if right is not None:
                     accuracy = float((observed.predicted == right).mean())
-                    expected = expected_accuracy(
-                        observed.measured["confidence"], model.reference.reliability
-                    )
+                    expected = expect(observed.measured["confidence"], model.reference.reliability)
                     low, high = expected.interval
                     inside[kind] += low <= accuracy <= high
                     off.setdefault(kind, []).append(accuracy - expected.accuracy)

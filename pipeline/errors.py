@@ -131,6 +131,18 @@ def of_the_disk(error: OSError) -> StorageError | None:
     )
 
 
+def in_the_way(error: OSError) -> StorageError | None:
+    """Return what it is to a person that something else lies in the place of a file or folder; None
+    for any other fault."""
+    if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+        return None
+    return StorageError(
+        os.strerror(error.errno),
+        str(error.filename or f"below {Path.cwd()}"),
+        mend="move away what lies there in the place of something else, and run it again",
+    )
+
+
 def legible(text: str) -> str:
     """Return *text* with a ? for each letter that steers a terminal, or turns the order of others:
     names of files and what a store says may hold any."""

@@ -23,10 +23,20 @@ LAYERS = (
     ("serving",),
     ("cards", "graph", "holding", "project", "stream"),
     ("params", "workspace"),
-    ("errors",),
+    ("errors", "words"),
 )
 """Each imports only from those below it."""
-NO_RESULT = ("errors", "params", "workspace", "tracking", "cli", "cards", "graph", "project")
+NO_RESULT = (
+    "errors",
+    "params",
+    "workspace",
+    "tracking",
+    "cli",
+    "cards",
+    "graph",
+    "project",
+    "words",
+)
 """Parts whose code does not change what a stage computes: no deps of it."""
 
 

@@ -9,6 +9,7 @@ import click
 from pipeline.cli.here import project_here, say
 from pipeline.errors import SourceError
 from pipeline.inference.rows import PredictionRow
+from pipeline.words import counted
 
 _NEXT = "next: darkroom predictions shows them; darkroom review page lets a person check them"
 
@@ -55,8 +56,8 @@ def predict(paths: tuple[str, ...], model: str, as_json: bool, output: Path | No
     for line in legend(abstained):
         say(line)
     if output is not None and counts["images"]:
-        noun = "image" if counts["images"] == 1 else "images"
-        say(f"{counts['images']} {noun}, {counts['refused']} refused: {output}")
+        images = counted(counts["images"], "image")
+        say(f"{images}, {counts['refused']} refused: {output}")
     if not counts["images"]:
         raise SourceError("there is no file to classify", mend="name files, or folders with some")
     if counts["images"] == counts["refused"]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.here import project_here, say
+from pipeline.words import counted
 
 if TYPE_CHECKING:
     from pipeline.inference.queries import Count
@@ -29,6 +30,9 @@ _OUTCOMES = ("answered", "abstained", "refused")
     "--least-confident", "most", type=click.IntRange(min=1), metavar="N", help="List N rows."
 )
 @click.option(
+    "--refused", "without", type=click.IntRange(min=1), metavar="N", help="List N refused files."
+)
+@click.option(
     "--output", type=click.Path(path_type=Path), help="Write rows: FILE.csv, .jsonl or .parquet."
 )
 @click.option("--class", "label", metavar="NAME", help="Rows with this label.")
@@ -40,6 +44,7 @@ _OUTCOMES = ("answered", "abstained", "refused")
 def predictions(
     by: str | None,
     most: int | None,
+    without: int | None,
     output: Path | None,
     label: str | None,
     version: int | None,
@@ -48,20 +53,27 @@ def predictions(
 ) -> None:
     """Show what has been predicted: how much, by version, day and class; or rows of it."""
     from pipeline.inference.queries import Selection
-    from pipeline.operations.predictions import count, export, least_confident
+    from pipeline.operations.predictions import count, export, least_confident, refused
 
-    if by and (most or output):
-        raise click.UsageError("--by is about tables; --least-confident and --output, about rows")
+    if by and (most or without or output):
+        raise click.UsageError("--by is about tables; the others, about rows")
+    if without and (most or output):
+        raise click.UsageError("--refused lists files without a label, alone")
     project = project_here()
     home, params = project.home, project.params
     which = Selection(label, version, since.date() if since else None, latest)
     if output:
-        say(f"{export(home, params, which, most, output)} predictions: {output}")
+        say(f"{counted(export(home, params, which, most, output), 'row')}: {output}")
     elif most:
         rows = least_confident(home, params, which, most)
         _print([_listing(rows)] if rows else [])
         if not rows:
             say(f"{params.model_name}: no prediction of these has a label")
+    elif without:
+        rows = refused(home, params, which, without)
+        _print([_refusals(rows)] if rows else [])
+        if not rows:
+            say(f"{params.model_name}: none of these was refused")
     else:
         counts = count(home, params, which)
         say(_total(params.model_name, counts["version"]))
@@ -72,7 +84,7 @@ def predictions(
 def _total(model: str, versions: Sequence["Count"]) -> str:
     sums = [sum(getattr(row, outcome) for row in versions) for outcome in _OUTCOMES]
     parts = [f"{number} {outcome}" for number, outcome in zip(sums, _OUTCOMES, strict=True)]
-    return f"{model}: {sum(sums)} predictions: {', '.join(parts)}"
+    return f"{model}: {counted(sum(sums), 'row')}: {', '.join(parts)}"
 
 
 def _counted(name: str, rows: Sequence["Count"], *, whole: bool) -> Table:
@@ -94,6 +106,14 @@ def _listing(rows: Iterable["PredictionRow"]) -> Table:
     for row in rows:
         cells = (row.label or "", row.abstain_reason or "", str(row.model_version), row.path)
         table.add_row(f"{row.confidence:.4f}", *map(_text, cells))
+    return table
+
+
+def _refusals(rows: Iterable["PredictionRow"]) -> Table:
+    table = Table("reason", "detail")
+    table.add_column("path", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_text, (row.reason or "", row.detail or "", row.path)))
     return table
 
 

@@ -8,6 +8,7 @@ import click
 
 from pipeline.cli.here import project_here, say
 from pipeline.project import Project
+from pipeline.words import counted
 
 if TYPE_CHECKING:
     from flows.everything import Done
@@ -44,7 +45,6 @@ def _summary(project: Project, done: "Done") -> Iterator[str]:
 
     registered, classified = done.registered, done.classified
     low, high = registered.interval
-    noun = "image" if classified.images == 1 else "images"
     yield ""
     yield f"Model        {registered.name} version {registered.number}: {registered.verdict}"
     yield (
@@ -52,14 +52,14 @@ def _summary(project: Project, done: "Done") -> Iterator[str]:
         f"{registered.images} {registered.seen}"
     )
     yield f"Champion     models:/{registered.name}@champion is version {registered.champion}"
-    yield (
-        f"Classified   {classified.images} new {noun} of {_within(classified.inbox, project)}, "
-        f"by version {classified.model_version}"
-    )
+    inbox, version = _within(classified.inbox, project), classified.model_version
+    yield f"Classified   {counted(classified.images, 'new image')} of {inbox}, by version {version}"
     for batch in classified.batches:
         yield f"             {_within(batch.folder, project)}"
-        _, *doubts = describe(batch.summary)
-        yield from (f"             {line}" for line in doubts)
+        yield from (f"             {line}" for line in describe(batch.summary))
+        drift = batch.monitoring.drift
+        if drift and drift.alarm:
+            yield f"             {batch.monitoring.lines()[0]}"
     yield f"Evaluation   {_within(project.workspace.evaluation / 'index.html', project)}"
     if classified.batches:
         yield "Labels       darkroom predictions; darkroom review page lets a person check them"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.data.catalogue import CatalogueRow
 from pipeline.data.findings import Finding, Refused
+from pipeline.words import images
 
 _UNEVEN = 10
 """Times as many images in the largest class as in the smallest."""
@@ -51,10 +52,6 @@ def concerns_of(
         *_of_looks(rows),
         *_of_near_duplicates(rows, findings),
     )
-
-
-def images(count: int) -> str:
-    return f"{count:,} image" + ("" if count == 1 else "s")
 
 
 def _of_labels(findings: Sequence[Finding]) -> Iterator[Concern]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.catalogue import Catalogue, CatalogueRow, Refusal
-from pipeline.data.concerns import ClassCount, Concern, concerns_of, images
+from pipeline.data.concerns import ClassCount, Concern, concerns_of
 from pipeline.data.distributions import (
     Histogram,
     Scale,
@@ -38,6 +38,7 @@ from pipeline.data.findings import (
 from pipeline.data.pages import render_page, short
 from pipeline.data.splits import LEFT_OUT, USED, Splits
 from pipeline.data.thumbnails import Thumbnail, thumbnails
+from pipeline.words import images
 
 PARTS = (*USED, LEFT_OUT)
 COUNTED = 1000

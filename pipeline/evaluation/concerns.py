@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 from pipeline.evaluation.assess import Assessment
 from pipeline.evaluation.slices import SMALL
 from pipeline.evaluation.suspects import TRUSTED
+from pipeline.words import counted, images
 
 _FEW = 10
 """Images of a class by which hardly anything can be measured."""
@@ -106,11 +107,7 @@ def _of_suspects(main: Assessment, count: int) -> Iterator[Concern]:
     """A weak model's are no reason for alarm: its page shows them further down."""
     if count and main.figures["accuracy"] >= TRUSTED:
         yield Concern(
-            f"The model contradicts {count:,} label{'' if count == 1 else 's'}, which may be "
+            f"The model contradicts {counted(count, 'label')}, which may be "
             "wrong: look at the pictures",
             "suspects",
         )
-
-
-def images(count: int) -> str:
-    return f"{count:,} image{'' if count == 1 else 's'}"

@@ -163,8 +163,8 @@ def _reliance(origin: Origin, judgement: Judgement) -> Iterator[str]:
         return
     yield (
         f"- Conformal sets: {origin.coverage:.2f} of them should hold the right class, "
-        f"{figures['coverage']:.4f} did; of the class covered worst, "
-        f"{figures['worst_class_coverage']:.4f}. Mean size {figures['mean_set_size']:.2f}."
+        f"{figures['coverage']:.4f} did. Mean size {figures['mean_set_size']:.2f}. Of sets made "
+        f"for each class by itself, the worst class's: {figures['worst_class_coverage']:.4f}."
     )
     yield f"- It abstained on {figures['abstained']:.4f} of these images."
 

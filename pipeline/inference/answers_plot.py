@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.inference.plotting import ALARM, MAIN, look, make_panels, png, short
 from pipeline.inference.summary import BINS, Summary
+from pipeline.words import counted
 
 _FEWEST_BARS, _MOST_BARS = 5, 12
 _LONGEST = 22
@@ -20,8 +21,9 @@ def draw(summary: Summary, title: str) -> bytes:
         mean = summary.confidence.get("mean")
         surely.set_title("confidence" + ("" if mean is None else f": mean {mean:.3f}"))
         surely.set_ylabel("images")
-        answered = sum(summary.classes.values())
-        _draw_counts(classes, summary.classes, f"{answered} answered", MAIN)
+        labels, doubted = sum(summary.classes.values()), sum(summary.abstained.values())
+        told = f"{counted(labels, 'label')}, {doubted} not to be relied on"
+        _draw_counts(classes, summary.classes, told, MAIN)
         count = sum(summary.refused.values())
         _draw_counts(refused, summary.refused, f"{count} of {summary.images} refused", ALARM)
         return png(figure)

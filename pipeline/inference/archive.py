@@ -1,5 +1,6 @@
 """Files of the inbox that have their rows, moved out of the way."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from pipeline.data.folders import entries
 from pipeline.data.reading import read_regular
+from pipeline.data.tables import scratch_beside
 from pipeline.errors import UnreadableImage, of_the_disk
 from pipeline.inference.inbox import new_file
 from pipeline.inference.predictions import Known
@@ -63,9 +65,32 @@ def _move(file: Path, place: Path, new: NewFile) -> bool:
     with suppress(FileNotFoundError):
         found = file.lstat()
         if (found.st_size, found.st_mtime_ns) == (new.bytes, new.modified_ns):
-            shutil.move(file, _free(place, new.modified_ns))
+            _rename(file, _free(place, new.modified_ns))
             return True
     return False
+
+
+def _rename(file: Path, place: Path) -> None:
+    try:
+        file.rename(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _carry(file, place)
+
+
+def _carry(file: Path, place: Path) -> None:
+    """To another file system: the copy has its name when it is whole."""
+    scratch = scratch_beside(place.with_name("carried"))
+    try:
+        shutil.copy2(file, scratch, follow_symlinks=False)
+        scratch.rename(place)
+    except OSError as error:
+        error.filename = error.filename if error.errno != errno.ENOSPC else str(place)
+        raise
+    finally:
+        scratch.unlink(missing_ok=True)
+    file.unlink()
 
 
 def _free(place: Path, modified_ns: int) -> Path:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.errors import StorageError, UnreadableImage
+from pipeline.errors import StorageError, UnreadableImage, legible
 from pipeline.inference.answering import Answering, Model, Read, answer_all
 from pipeline.inference.beside import Originals, lay_beside
 from pipeline.inference.inbox import NewFolder
-from pipeline.inference.metadata import metadata_of
+from pipeline.inference.metadata import Metadata, metadata_of
 from pipeline.inference.monitoring import EmbeddingSample, Monitoring, Watch
 from pipeline.inference.predictions import Known, model_folder
 from pipeline.inference.rows import NewFile, PredictionRow
@@ -36,6 +36,8 @@ class Batch:
     monitoring: Monitoring
     summary: Summary
     timing: Timing
+    unlisted: str = ""
+    """How many of its files the metadata.csv that counts does not name, if any."""
 
     @property
     def images(self) -> int:
@@ -64,10 +66,10 @@ def classify_folder(
 
     One caller at a time for a model: the caller holds its lock. *batch_size*: files that are under
     way at most; *limit*: the largest that is read, in bytes; *watch*: how it is held against what
-    the model knows. Raises SourceError where its metadata
-    cannot be read, StorageError where *predictions* cannot be written: nothing is published then.
+    the model knows. Raises SourceError where its metadata cannot be read, StorageError where
+    *predictions* cannot be written: nothing is published then.
     """
-    metadata = metadata_of(inbox, folder.relative)
+    metadata = metadata_of(inbox, folder.relative, [file.relative for file in folder.files])
     root = model_folder(predictions, model.name)
     place = hashlib.sha256(os.fsencode(inbox / folder.relative)).hexdigest()[:16]
     aside = root / ".staging" / f"{model.identity}-{place}"
@@ -77,7 +79,7 @@ def classify_folder(
         files = [file for file in folder.files if not staging.known.describes(file)]
         with closing(Journal(aside.with_suffix(".journal"))) as journal:
             news = partial(_is_news, known=known)
-            answering = Answering(model, inbox, limit, now, news, metadata, embeddings.add)
+            answering = Answering(model, inbox, limit, now, news, metadata.columns, embeddings.add)
             for row in _rows(files, answering, journal, stopwatch, batch_size):
                 staging.add(row)
             name = _batch_name(folder, model, staging.identity)
@@ -100,7 +102,15 @@ def classify_folder(
         ) from None
     finally:
         _drop_empty(aside)
-    return Batch(target, beside.monitoring, beside.summary, beside.timing)
+    unlisted = _unlisted(files, metadata)
+    return Batch(target, beside.monitoring, beside.summary, beside.timing, unlisted)
+
+
+def _unlisted(files: Sequence[NewFile], metadata: Metadata) -> str:
+    left = sum(file.relative not in metadata.columns for file in files)
+    if metadata.file is None or not left:
+        return ""
+    return f"{legible(str(metadata.file))} has no line for {left} of {len(files)} files"
 
 
 def sweep(predictions: Path, model: Model) -> None:

@@ -21,6 +21,7 @@ from pipeline.inference.two_samples import (
     same_shares,
 )
 from pipeline.serving.abstention import Floats
+from pipeline.words import images
 
 CLASSES, EMBEDDING = "classes", "embedding"
 NO_REFERENCE = "no drift figures: the model was sealed without a reference"
@@ -134,15 +135,15 @@ def describe(drift: Drift | None) -> str:
     if drift is None:
         return NO_REFERENCE
     if not drift.features:
-        return "no drift figures: no image was answered"
+        return "no drift figures: no image has a label"
     by_name = {f.name: f for f in drift.features}
     if drift.alarm:
         found = [by_name[name] for name in drift.drifted]
         told = (f"{f.name} by {f.distance:.3f} (p {f.p_value:.2g})" for f in found)
-        return f"drift in {', '.join(told)}: {drift.images} images"
+        return f"DRIFT in {', '.join(told)}: {images(drift.images)}"
     least = min(f.adjusted for f in drift.features)
     return (
-        f"no drift in {', '.join(by_name)}: {drift.images} images, "
+        f"no drift in {', '.join(by_name)}: {images(drift.images)}, "
         f"smallest p {least:.2g} after Holm"
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.inference.reference import Reliability, Values
+from pipeline.words import images
 
 Interval = tuple[float, float]
 
@@ -33,9 +34,7 @@ class ExpectedAccuracy:
     """Where that share, once measured on all of these images, lies in 99 of 100 batches."""
 
 
-def expected_accuracy(
-    confidence: Values, reliability: Reliability | None
-) -> ExpectedAccuracy | None:
+def expect(confidence: Values, reliability: Reliability | None) -> ExpectedAccuracy | None:
     """Return what to expect of answers with these *confidence*s, (n,); None where there is no
     answer, or the model does not say how often it was right.
 
@@ -67,15 +66,20 @@ def expected_accuracy(
     )
 
 
-def describe(expected: ExpectedAccuracy | None) -> str:
+def describe(expected: ExpectedAccuracy | None, drifted: bool) -> str:
     """One line for people."""
     if expected is None:
         return (
-            "no expected accuracy: no image was answered, or the model was sealed before it "
+            "no expected accuracy: no image has a label, or the model was sealed before it "
             "recorded how often it is right at which confidence"
         )
     low, high = expected.interval
+    known = (
+        "but this batch has drifted, which makes that a guess"
+        if drifted
+        else "if the images are of the kind that it knows"
+    )
     return (
-        f"expected accuracy {expected.accuracy:.3f} (99%: {low:.3f} to {high:.3f}), "
-        f"if the images are of the kind that it knows: {expected.images} images"
+        f"expected accuracy {expected.accuracy:.3f} (99%: {low:.3f} to {high:.3f}), {known}: "
+        f"{images(expected.images)}"
     )

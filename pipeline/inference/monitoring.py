@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.inference import drift, expected_accuracy
 from pipeline.inference.drift import Drift, Observed, measure
-from pipeline.inference.expected_accuracy import ExpectedAccuracy, expected_accuracy
+from pipeline.inference.expected_accuracy import ExpectedAccuracy, expect
 from pipeline.inference.reference import Reference
 from pipeline.inference.review import audit as audit_of
 from pipeline.inference.timing import DAMAGED
@@ -82,11 +83,16 @@ class Monitoring:
             found |= {"expected_accuracy_low": low, "expected_accuracy_high": high}
         return found
 
+    def lines(self) -> tuple[str, str]:
+        """For people: what has drifted, and how often the answers should be right."""
+        drifted = self.drift is not None and self.drift.alarm
+        return drift.describe(self.drift), expected_accuracy.describe(self.expected, drifted)
+
     def as_json(self) -> dict[str, Any]:
-        drift = self.drift and asdict(self.drift) | {"drifted": list(self.drift.drifted)}
+        drifted = self.drift and asdict(self.drift) | {"drifted": list(self.drift.drifted)}
         return {
             "figures": self.figures(),
-            "drift": drift,
+            "drift": drifted,
             "expected_accuracy": self.expected and asdict(self.expected),
             "audit": list(self.audit),
         }
@@ -122,7 +128,7 @@ def monitor(
     if reference is None:
         return Monitoring(None, None, drawn)
     confidence = observed.measured.get("confidence", np.empty(0))
-    expected = expected_accuracy(confidence, reference.reliability)
+    expected = expect(confidence, reference.reliability)
     return Monitoring(measure(reference, observed, alpha), expected, drawn)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.data.tables import scratch_beside
-from pipeline.errors import ProjectError, of_the_disk
+from pipeline.errors import ProjectError, legible, of_the_disk
 from pipeline.inference.rows import PredictionRow
 from pipeline.serving.abstention import AMBIGUOUS, NO_CLASS, OUT_OF_DISTRIBUTION
 
@@ -32,7 +32,7 @@ def table_line(row: PredictionRow) -> str:
     if row.label is None:
         return f"{'refused':<20} {row.reason:>8}  {row.path}"
     unsure = f"  ({row.abstain_reason})" if row.abstain_reason else ""
-    return f"{row.label:<20} {row.confidence:8.4f}  {row.path}{unsure}"
+    return f"{legible(row.label):<20} {row.confidence:8.4f}  {row.path}{unsure}"
 
 
 def legend(reasons: Collection[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import CommandError, DarkroomError
+from pipeline.errors import CommandError, DarkroomError, legible
 from pipeline.inference.predictions import SCHEMA, batch_folders, damaged
 from pipeline.inference.published import nothing_predicted
 from pipeline.inference.rows import PredictionRow
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _MEMORY = "1GB"
 _ROWS_AT_ONCE = 1_000
+_NAMED = 10
+"""Of the classes and versions that there are."""
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": _MEMORY,
     "temp_directory": "",  # what does not fit is an error, not a file beside the user's
@@ -110,7 +112,8 @@ def choosing(predictions: Path, model_name: str, which: Selection) -> Iterator[C
     """Yield the rows of *which* among all published ones, while they are asked about.
 
     Raises ReviewError where nothing was predicted, StorageError where a part cannot be read,
-    CommandError where the answer does not fit into memory.
+    CommandError where no row has the class or version asked for, or the answer does not fit into
+    memory.
     """
     import duckdb  # a quarter of a second, for those who ask
 
@@ -122,6 +125,7 @@ def choosing(predictions: Path, model_name: str, which: Selection) -> Iterator[C
         _fence(connection, predictions)
         try:
             _publish(connection, parts)
+            _refuse_unknown(connection, which)
             yield Chosen(connection, *_selecting(which))
         except RuntimeError as error:
             if str(error) != "Query interrupted":  # what DuckDB makes of Ctrl-C
@@ -154,6 +158,29 @@ def _publish(connection: "DuckDBPyConnection", parts: Sequence[Path]) -> None:
         hive_partitioning=False,  # a folder above the project may be called version=7
         union_by_name=True,
     ).create_view("published")
+
+
+def _refuse_unknown(connection: "DuckDBPyConnection", which: Selection) -> None:
+    """A mistyped name is no zero."""
+    for noun, column, wanted in (
+        ("class", "label", which.label),
+        ("version", "model_version", which.version),
+    ):
+        if wanted is None:
+            continue
+        asked = f"SELECT DISTINCT {column} FROM published WHERE {column} IS NOT NULL ORDER BY 1"  # noqa: S608, our words
+        there = [value for (value,) in connection.execute(asked).fetchall()]
+        if wanted not in there:
+            raise CommandError(
+                f"no prediction has the {noun} {legible(str(wanted))[:100]}",
+                f"there are {_some(there)}" if there else "none has a label",
+                mend="name one of those",
+            )
+
+
+def _some(values: Sequence[Any]) -> str:
+    more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
+    return ", ".join(legible(str(value))[:50] for value in values[:_NAMED]) + more
 
 
 def _selecting(which: Selection) -> tuple[str, dict[str, Any]]:
@@ -209,6 +236,19 @@ def least_confident(chosen: Chosen, count: int) -> Iterator[PredictionRow]:
         ORDER BY {_NO_NUMBER} DESC, confidence, path, model_version, predicted_at
         LIMIT $count
         """,  # noqa: S608, the columns are the schema's
+        count=count,
+    )
+    return _rows(found)
+
+
+def refused(chosen: Chosen, count: int) -> Iterator[PredictionRow]:
+    """Yield *count* rows that have none, the newest first."""
+    found = chosen.ask(
+        f"""
+        SELECT {_COLUMNS} FROM chosen WHERE reason IS NOT NULL
+        ORDER BY predicted_at DESC, path, model_version DESC
+        LIMIT $count
+        """,  # noqa: S608, as above
         count=count,
     )
     return _rows(found)

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.data.concerns import images
+from pipeline.errors import legible
 from pipeline.inference.outputs import MEANING
+from pipeline.words import images
 
 BINS = 20
 """Of confidence, of equal width, from 0 to 1; each holds its lower edge, the last its upper too."""
@@ -79,7 +80,7 @@ def describe(summary: Summary) -> Iterator[str]:
 def _by_class(classes: Mapping[str, int]) -> str:
     if len(classes) > _FEW:
         return f"{sum(classes.values()):,} labels of {len(classes):,} classes"
-    return ", ".join(f"{count} {name}" for name, count in classes.items())
+    return ", ".join(f"{count} {legible(name)}" for name, count in classes.items())
 
 
 def _counted(words: pa.ChunkedArray) -> dict[str, int]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.data.concerns import images
 from pipeline.data.limits import image_limits
 from pipeline.data.reading import read_regular
 from pipeline.data.reviewed import Reviewed, place_of, put, read_reviewed, sweep, write_reviewed
@@ -30,6 +29,7 @@ from pipeline.inference.originals import read_original
 from pipeline.inference.published import Published, find
 from pipeline.params import Params
 from pipeline.serving.images import EXTENSIONS, Limits, inspect
+from pipeline.words import images
 from pipeline.workspace import Home
 
 _LARGEST = 64 * 2**20

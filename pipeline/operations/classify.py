@@ -13,7 +13,7 @@ from pipeline.data.limits import image_limits
 from pipeline.errors import Busy, DarkroomError, SourceError, StorageError
 from pipeline.export.artefact import open_artefact
 from pipeline.holding import held
-from pipeline.inference import drift, expected_accuracy, summary
+from pipeline.inference import summary
 from pipeline.inference.answering import Model
 from pipeline.inference.archive import archive
 from pipeline.inference.batch import Batch, classify_folder, sweep
@@ -28,6 +28,7 @@ from pipeline.tracking import aliases, registry
 from pipeline.tracking.batches import show_batches
 from pipeline.tracking.loading import fetch_sealed
 from pipeline.tracking.store import connect, reaching
+from pipeline.words import counted
 from pipeline.workspace import Home
 
 
@@ -153,8 +154,10 @@ def _classify_new(
             say(counts)
             for line in doubts:
                 say(f"  {line}")
-            say(f"  {drift.describe(batch.monitoring.drift)}")
-            say(f"  {expected_accuracy.describe(batch.monitoring.expected)}")
+            if batch.unlisted:
+                say(f"  {batch.unlisted}")
+            for line in batch.monitoring.lines():
+                say(f"  {line}")
             say(f"  {batch.folder}")
             batches.append(batch)
     looked.save()
@@ -176,7 +179,7 @@ def _archive(
     except StorageError as error:
         return (error,)
     if done.moved:
-        say(f"{done.moved} {'file' if done.moved == 1 else 'files'} moved to {target}")
+        say(f"{counted(done.moved, 'file')} moved to {target}")
     if done.stuck:
         more = f" (and {len(done.stuck) - 1} more)" if len(done.stuck) > 1 else ""
         say(f"not moved to {target}: {done.stuck[0]}{more}")
@@ -192,7 +195,8 @@ def _too_many_refused(batches: Sequence[Batch], most: float) -> tuple[SourceErro
             f"{worst.refused} of {worst.images} files were refused",
             f"inference.max_refused is {most}",
             f"every one has its row, and its reason, in {worst.folder}",
-            mend="look at what is delivered; or raise inference.max_refused in params.yaml",
+            mend="look at what is delivered (darkroom predictions --refused 20), or raise "
+            "inference.max_refused in params.yaml",
         ),
     )
 
@@ -228,6 +232,12 @@ def _inbox(home: Home, params: Params, inbox: str | None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         return folder.resolve()
     folder = (Path(inbox) if inbox else home.resolve(params.inference.inbox)).resolve()
+    if home.archive(params.model_name).is_relative_to(folder):
+        raise SourceError(
+            f"the inbox {folder} holds what Darkroom itself keeps",
+            f"such as {home.archive(params.model_name)}",
+            mend="set inference.inbox in params.yaml to a folder that has new images alone",
+        )
     if not folder.is_dir():
         raise SourceError(
             f"the inbox {folder} is {'not a folder' if folder.exists() else 'missing'}",

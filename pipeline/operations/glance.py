@@ -5,16 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pipeline.evaluation.markdown import code, table, text
 from pipeline.inference import drift
 from pipeline.inference.batch import Batch
+from pipeline.words import counted
 
 _HEAD = (
     "batch",
     "images",
-    "refused",
+    "drift",
     "answers",
+    "not to be relied on",
+    "refused",
+    "expected accuracy",
     "confidence, 0 to 1",
     "images/s, latency",
-    "drift",
-    "expected accuracy",
 )
 _MOST = 4
 _BARS = "▁▂▃▄▅▆▇█"
@@ -23,8 +25,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 def glance(model_name: str, version: int | None, batches: Sequence[Batch]) -> str:
     """Return a line for each batch: what came, what was answered how surely and how fast, and what
     it says of itself."""
-    noun = "batch" if len(batches) == 1 else "batches"
-    told = f"{code(model_name)} version {version}, {len(batches)} new {noun}\n\n"
+    new = counted(len(batches), "new batch", "new batches")
+    told = f"{code(model_name)} version {version}, {new}\n\n"
     return told + "\n".join(table(_HEAD, _rows(batches))) + "\n"
 
 
@@ -35,13 +37,18 @@ def _rows(batches: Sequence[Batch]) -> Iterator[tuple[str, ...]]:
         yield (
             code(batch.folder.name.removeprefix("batch=")),
             str(batch.images),
-            str(batch.refused) + (f" ({_counts(summary.refused)})" if batch.refused else ""),
+            text(drift.describe(batch.monitoring.drift), 200),
             _counts(summary.classes),
+            _told(summary.abstained),
+            _told(summary.refused),
+            f"{expected.accuracy:.3f}" if expected else "",
             "" if mean is None else f"{mean:.3f} {_bars(summary.histogram)}",
             _pace(batch.timing.figures),
-            text(drift.describe(batch.monitoring.drift), 200),
-            f"{expected.accuracy:.3f}" if expected else "",
         )
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return f"{sum(counts.values())} ({_counts(counts)})" if counts else "0"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

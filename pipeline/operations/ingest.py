@@ -28,7 +28,6 @@ from pipeline.data.catalogue import (
     write_catalogue,
     write_quarantine,
 )
-from pipeline.data.concerns import images as counted
 from pipeline.data.digits import DIGITS, write_digits_inbox
 from pipeline.data.limits import image_limits
 from pipeline.data.records import (
@@ -55,6 +54,7 @@ from pipeline.operations.dvc_cache import link_to_cache
 from pipeline.operations.lock import dataset_lock
 from pipeline.params import DataParams, Params
 from pipeline.serving import images
+from pipeline.words import counted
 from pipeline.workspace import Home, Workspace
 
 Watch = Callable[[int, int], None]
@@ -243,8 +243,8 @@ def _refuse_overlap(dataset: Path, source: Path) -> None:
 def _describe(ingested: Ingested) -> str:
     refused = ", ".join(f"{count} {reason}" for reason, count in sorted(ingested.refused.items()))
     return (
-        f"dataset {ingested.version[:12]}: {counted(ingested.images)}, "
-        f"{ingested.read} {'file' if ingested.read == 1 else 'files'} read"
+        f"dataset {ingested.version[:12]}: {counted(ingested.images, 'image')}, "
+        f"{counted(ingested.read, 'file')} read"
         + (
             f"; {ingested.gone} of the last version {'is' if ingested.gone == 1 else 'are'} gone"
             if ingested.gone

@@ -22,6 +22,11 @@ def least_confident(home: Home, params: Params, which: Selection, most: int) -> 
         return list(queries.least_confident(chosen, most))
 
 
+def refused(home: Home, params: Params, which: Selection, most: int) -> list[PredictionRow]:
+    with choosing(home.predictions, params.model_name, which) as chosen:
+        return list(queries.refused(chosen, most))
+
+
 def export(home: Home, params: Params, which: Selection, most: int | None, output: Path) -> int:
     """Write the rows, or the *most* least confident of them, to *output*; return how many.
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline.data.concerns import images
 from pipeline.data.limits import image_limits
 from pipeline.data.tables import scratch_beside
 from pipeline.data.thumbnails import Thumbnail, thumbnail
@@ -16,6 +15,7 @@ from pipeline.inference.published import find
 from pipeline.inference.review import AUDIT, Counts, Item, choose
 from pipeline.inference.review_page import SIDE, Review, render
 from pipeline.params import Params
+from pipeline.words import images
 from pipeline.workspace import Home
 
 
@@ -118,5 +118,8 @@ def _pictures(
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = scratch_beside(path)
-    scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
-    scratch.replace(path)
+    try:
+        scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -33,6 +33,8 @@ _PICTURE = 256
 _LARGE = 4_000_000
 _HUGE = 16_000_000
 _BAND = 1_000_000
+_HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"mif1")}
+"""How the photos of many telephones begin."""
 HEAVY = 8 * 2**20
 """Bytes of a file that count beside the pixels of another."""
 _ONE_LARGE = threading.RLock()
@@ -135,7 +137,8 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise UnreadableImage("too_many_pixels", _first_line(error)) from None
     except UnidentifiedImageError:
-        raise UnreadableImage("not_an_image", f"none of {', '.join(EXTENSIONS)}") from None
+        heic = ", but HEIC: convert it to JPEG" if data[4:12] in _HEIC else ""
+        raise UnreadableImage("not_an_image", f"none of {', '.join(EXTENSIONS)}{heic}") from None
     except Exception as error:  # Pillow's parsers raise anything on hostile bytes
         raise UnreadableImage("not_an_image", _first_line(error)) from None
     width, height = image.size

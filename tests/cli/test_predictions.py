@@ -13,7 +13,7 @@ from predicted import answered, publish, refused
 from worlds import ROOT
 
 from pipeline.cli.predictions import predictions
-from pipeline.errors import ProjectError
+from pipeline.errors import CommandError, ProjectError
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07[red]:boom:[/red]\u202e/\r\n猫"
 
@@ -56,7 +56,7 @@ def cells(line: str) -> list[str]:
 
 def test_counts_by_version_day_and_class_and_why_there_is_no_answer():
     said = ask()
-    assert said.startswith("digits: 25 predictions: 21 answered, 1 abstained, 3 refused\n")
+    assert said.startswith("digits: 25 rows: 21 answered, 1 abstained, 3 refused\n")
     rows = [cells(line) for line in said.splitlines() if line.startswith("│")]
     assert ["2", "1", "1", "3"] in rows and ["1", "20", "0", "0"] in rows
     assert ["2026-03-02", "1", "1", "3"] in rows
@@ -86,7 +86,7 @@ def test_the_least_confident_are_named_whole_and_nothing_of_a_name_reaches_the_t
 def test_an_export_has_all_rows_that_are_chosen(tmp_path, suffix):
     out = tmp_path / f"rows{suffix}"
     said = ask("--since", "2026-03-02", "--output", str(out))
-    assert said == f"5 predictions: {out}\n"
+    assert said == f"5 rows: {out}\n"
     with out.open(encoding="utf-8", newline="", errors="replace") as file:
         read = {
             ".parquet": lambda: pq.read_table(out).to_pylist(),
@@ -105,8 +105,30 @@ def test_the_least_confident_can_be_exported_too(tmp_path):
 
 
 def test_where_nothing_fits_there_is_nothing_and_that_is_no_error():
-    assert "digits: 0 predictions: 0 answered" in ask("--class", "nobody")
-    assert "no prediction" in ask("--class", "nobody", "--least-confident", "3")
+    nothing = ("--since", "2999-01-01")
+    assert "digits: 0 rows: 0 answered" in ask(*nothing)
+    assert "no prediction" in ask(*nothing, "--least-confident", "3")
+    assert "none of these was refused" in ask(*nothing, "--refused", "3")
+
+
+@pytest.mark.parametrize(
+    ("choice", "what", "there"),
+    [
+        (("--class", "nobody"), "class nobody", "class 00, class 01"),
+        (("--version", "7"), "version 7", "there are 1, 2"),
+    ],
+)
+@pytest.mark.parametrize("asked", [(), ("--least-confident", "3"), ("--output", "rows.csv")])
+def test_a_mistyped_choice_is_named_beside_those_that_there_are(choice, what, there, asked):
+    with pytest.raises(CommandError, match=f"no prediction has the {what}") as caught:
+        ask(*choice, *asked)
+    assert there in str(caught.value)
+
+
+def test_which_files_were_refused_and_why():
+    said = ask("--refused", "2")
+    rows = [cells(line) for line in said.splitlines() if line.startswith("│")]
+    assert [row[0] for row in rows if row[0]] == ["empty", "empty"]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +136,7 @@ def test_where_nothing_fits_there_is_nothing_and_that_is_no_error():
     [
         (("--by", "day", "--output", "rows.csv"), "--by is about tables"),
         (("--by", "day", "--least-confident", "2"), "--by is about tables"),
+        (("--refused", "2", "--least-confident", "2"), "--refused lists"),
         (("--since", "yesterday"), "yesterday"),
         (("--least-confident", "0"), "0"),
     ],

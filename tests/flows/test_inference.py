@@ -22,7 +22,7 @@ def batch(name: str, p_value: float) -> Batch:
     classes = {"cat": 9, "dog|[x](http://x)": 6, "a": 2, "b": 1, "c": 1, "d": 1}
     confidence = {"mean": 0.875, "p10": 0.5, "p50": 0.9}
     histogram = (*[0] * 10, 1, 1, 0, 0, 0, 0, 0, 0, 6, 12)
-    summary = Summary(21, classes, {"damaged": 1}, {}, histogram, confidence)
+    summary = Summary(21, classes, {"damaged": 1}, {"ambiguous": 7}, histogram, confidence)
     pace = {"images_per_second": 83.21, "latency_p50_ms": 12.34, "latency_p99_ms": 40.0}
     timing = Timing(datetime(2026, 1, 2, tzinfo=UTC), 2, pace)
     said = Monitoring(drift, None, ("a.png",))
@@ -65,11 +65,12 @@ def test_what_was_published_is_shown_though_the_run_has_failed(shown, monkeypatc
 def test_a_batch_is_told_with_what_came_of_it(shown):
     inference._show(Classified("pets", 3, Path("inbox"), BATCHES[:1], ()))
     cells = [cell.strip() for cell in shown["markdown"].splitlines()[-1].split(" | ")]
-    assert cells[:3] == ["| `monday`", "21", "1 (1 damaged)"]
+    assert cells[:2] == ["| `monday`", "21"]
+    assert cells[2].startswith("no drift in brightness")
     assert cells[3].startswith("9 cat, 6 dog") and cells[3].endswith(", 1 b, 2 others")
     assert "[x](" not in cells[3]
-    assert cells[4:6] == ["0.875 ▁▁▁▁▁▂▁▁▁█", "83.2, 12.3 ms"]
-    assert cells[6].startswith("no drift in brightness")
+    assert cells[4:6] == ["7 (7 ambiguous)", "1 (1 damaged)"]
+    assert cells[7:] == ["0.875 ▁▁▁▁▁▂▁▁▁█", "83.2, 12.3 ms |"]
 
 
 def test_predictions_stand_where_prefect_cannot_show_them(shown, monkeypatch):

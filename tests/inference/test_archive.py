@@ -2,8 +2,11 @@
 
 import os
 
+import pytest
 from brightness import png
+from disks import small_disk
 
+from pipeline.errors import StorageError
 from pipeline.inference.archive import archive
 from pipeline.inference.originals import read_original
 from pipeline.inference.predictions import read_known
@@ -107,6 +110,21 @@ def test_what_was_moved_away_is_still_found_by_whoever_reviews_it(place):
         for row in place.rows()
     }
     assert found == set(contents)
+
+
+def test_a_disk_that_fills_while_a_file_is_carried_to_it_keeps_no_part_of_it(place):
+    file = place.put("a.png", png(0) + bytes(90_000))
+    place.classify()
+    (place.home / "archive").mkdir()
+    with small_disk(place.home / "archive") as disk:
+        disk.leave(pages=10)
+        with pytest.raises(StorageError, match="No space left") as caught:
+            moved(place)
+        assert str(disk.folder / "a.png") in str(caught.value)
+        assert lying(disk.folder) == {} and file.exists()
+        disk.make_room()
+        assert moved(place) == 1
+        assert lying(disk.folder).keys() == {"a.png"} and not file.exists()
 
 
 def test_a_file_that_was_changed_since_is_not_taken_away(place):

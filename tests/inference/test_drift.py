@@ -56,7 +56,7 @@ def test_what_has_drifted_is_named_the_surest_first():
     drift = measure(reference(), batch, alpha=0.05)
     assert drift.alarm
     assert drift.drifted == ("width", "brightness")
-    assert describe(drift).startswith("drift in width by 1.000 (p ")
+    assert describe(drift).startswith("DRIFT in width by 1.000 (p ")
 
 
 @pytest.mark.parametrize("classes", [2, 3, 40])
@@ -83,7 +83,7 @@ def test_a_batch_without_an_answer_neither_alarms_nor_has_figures():
     assert drift == Drift(0, 0.05, (), ())
     assert not drift.alarm
     assert drift.figures() == {}
-    assert describe(drift) == "no drift figures: no image was answered"
+    assert describe(drift) == "no drift figures: no image has a label"
 
 
 def test_a_model_without_a_reference_says_so():

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.inference.inbox import NewFolder, find_new
+from pipeline.inference.metadata import metadata_of
 from pipeline.inference.predictions import known_of
 
 NOTHING = known_of([]).describes
@@ -73,12 +74,28 @@ def test_the_nearest_metadata_counts(place):
     assert [dict(row["metadata"]) for row in place.rows()] == [{"day": "2"}]
 
 
+def test_how_many_files_it_does_not_name_is_told(place):
+    for name in ("a.png", "b.png", "late/c.png"):
+        place.put(f"monday/{name}", 0)
+    place.put("monday/metadata.csv", b"path,day\na.png,1\nB.png,1\nlate/c.png,1\n")
+    batches = {batch.images: batch.unlisted for batch in place.classify()}
+    assert batches == {
+        2: f"{place.inbox}/monday/metadata.csv has no line for 1 of 2 files",
+        1: "",
+    }
+
+
+def test_a_folder_too_long_for_any_metadata_has_none(tmp_path):
+    assert metadata_of(tmp_path, "/".join(["x" * 250] * 20), []).columns == {}
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [
         (b"\xff\xfe\x00", "UTF-8"),
         (b"", "no column path"),
         (b"name,day\na.png,1\n", "no column path"),
+        (b"path;day\na.png;1\n", "but path;day"),
         (b"path,day\na.png\n", "row 2"),
         (b"path,day\na.png,1,2\n", "row 2"),
         (b"path\na.png\na.png\n", "row 3"),

@@ -3,6 +3,7 @@
 import pytest
 import reviews
 from desks import NAME, put, rows
+from refusals import refused
 from worlds import World
 
 from pipeline.operations.classify import _name_strays, _remind
@@ -37,6 +38,14 @@ def test_a_file_one_level_too_high_is_named_and_other_inboxes_are_not(tmp_path):
     assert said == [
         f"not looked at: oops.jpg, beside the inbox in {inbox.parent}; it belongs into photos/"
     ]
+
+
+@pytest.mark.parametrize("inbox", [".", "data", ".."])
+def test_an_inbox_that_holds_what_darkroom_keeps_is_refused(desk: World, darkroom, tmp_path, inbox):
+    world = desk.fork(tmp_path / "project")
+    world.set(**{"inference.inbox": inbox, "inference.after": "archive"})
+    refused(darkroom(world, "classify"), "holds what Darkroom itself keeps", "inference.inbox")
+    assert not world.home.archive(NAME).exists()
 
 
 def test_an_inbox_by_another_name_is_the_same_one(desk: World, darkroom, tmp_path):
