@@ -94,7 +94,8 @@ def test_rows_are_chosen_by_class_version_and_day(predictions):
     assert paths(predictions, version=1) == ["a", "b", "c"]
     assert paths(predictions, since=date(2026, 3, 2)) == ["d"]
     assert paths(predictions, label="cat", version=1, since=date(2026, 3, 1)) == ["a"]
-    assert counts(predictions, Selection(label="cow"))["version"] == []
+    with pytest.raises(CommandError, match="no prediction has the class cow"):
+        counts(predictions, Selection(label="cow"))
 
 
 def test_what_a_user_says_is_never_part_of_the_question(predictions):
