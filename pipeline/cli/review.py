@@ -74,5 +74,8 @@ def _counts(project: Project, audit: int | None, least_certain: int, strange: in
     audit = project.params.inference.audit if audit is None else audit
     counts = Counts(audit, least_certain, strange)
     if min(audit, least_certain, strange) < 0 or not 0 < counts.together <= MOST:
-        raise click.UsageError(f"a review has 1 to {MOST} images, over all three reasons")
+        raise click.UsageError(
+            f"a review has 1 to {MOST} images, over all three reasons; these are {counts.together} "
+            f"({audit} by --audit or inference.audit)"
+        )
     return counts

@@ -65,10 +65,9 @@ def choose(
     A GPU, where ONNX Runtime finds one and *providers* is not cpu, comes before them: with the fp32
     graph in fp16 (variant fp16), or else as it is. What is *wanted* by name runs on the CPU.
 
-    Whatever is chosen has passed *self_test* here first; where there is nothing else to choose, or
-    no self-test, fp32 runs as it is. A measured choice is remembered in *memory*, a folder, for
-    these graphs on such a processor; where none is given it is measured each time, for about a
-    second.
+    Whatever is chosen has passed *self_test* here first; a model without one runs as it is. A
+    measured choice is remembered in *memory*, a folder, for these graphs on such a processor; where
+    none is given it is measured each time, for about a second.
 
     Raises ArtefactError where the model has no such variant, or it fails the self-test.
     """
@@ -84,7 +83,7 @@ def choose(
         on_gpu, no_gpu = _on_gpu(folder, self_test)
         if on_gpu:
             return on_gpu
-    if self_test is None or (len(variants) == 1 and FP32 in variants):
+    if self_test is None:
         return Chosen(names[0], Engine(folder / f"{names[0]}.onnx"), no_gpu)
     note = memory / f"{_key(folder, variants)}.json" if memory and len(names) > 1 else None
     remembered = _remembered(note, names)

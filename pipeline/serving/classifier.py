@@ -3,7 +3,8 @@
 This is the numbered interface between a registered model, which brings its own copy of this
 code, and whatever Darkroom loads it years later: `INTERFACE`, `Classifier(folder)`, its
 `classes`, `variant` and `classify`. What changes it in a way that old callers cannot bear
-raises the number; a Prediction's later fields are all optional.
+raises the number; a Prediction's later fields are all optional. Where they are there, batch
+inference also takes `answer` (in the calling thread), `part`, and `turn_for` of images.py.
 """
 
 import json

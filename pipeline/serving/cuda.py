@@ -8,6 +8,7 @@ import logging
 import onnxruntime as ort
 
 PROVIDER = "CUDAExecutionProvider"
+OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
 PART = 32
 """Images that go through the GPU at once, decoded by one core."""
 
@@ -20,9 +21,7 @@ def open_session(graph: bytes, options: ort.SessionOptions) -> ort.InferenceSess
     """Raises RuntimeError, or ONNX Runtime's own kinds, where the GPU cannot have it."""
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # those that came with torch, or with NVIDIA's own packages
-    wanted = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
-    given = wanted if PROVIDER == "CUDAExecutionProvider" else {}
-    session = ort.InferenceSession(graph, options, providers=[(PROVIDER, given)])
+    session = ort.InferenceSession(graph, options, providers=[(PROVIDER, OPTIONS)])
     if session.get_providers()[0] != PROVIDER:  # it falls back to the CPU by itself
         raise RuntimeError("no GPU that ONNX Runtime can use")
     return session

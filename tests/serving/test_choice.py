@@ -61,6 +61,11 @@ def test_where_none_agrees_nothing_runs(tmp_path):
         choose(*model(tmp_path, fp32={"bias": 1.0}, int8={"bias": 1.0}))
 
 
+def test_one_that_has_no_other_beside_it_has_to_agree_as_well(tmp_path):
+    with pytest.raises(ArtefactError, match="does not answer here"):
+        choose(*model(tmp_path, fp32={"bias": 1.0}))
+
+
 def test_asking_for_one_that_was_not_sealed_is_an_error_that_names_those_that_were(tmp_path):
     with pytest.raises(ArtefactError, match="no variant int8") as caught:
         choose(*model(tmp_path, fp32={}), "int8")

@@ -19,6 +19,7 @@ from pipeline.serving.engine import GPU, Engine
 @pytest.fixture
 def a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "PROVIDER", "CPUExecutionProvider")
+    monkeypatch.setattr(cuda, "OPTIONS", {})
 
 
 @pytest.fixture
