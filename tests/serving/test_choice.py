@@ -118,6 +118,7 @@ def test_what_is_remembered_still_has_to_pass_the_self_test(tmp_path):
     chosen = choose(*made, memory=tmp_path / "memory")
     assert chosen.variant == "fp32"
     assert "int8" in chosen.set_aside
+    assert json.loads(note.read_text())["variant"] == "fp32"
 
 
 def test_a_folder_that_cannot_be_written_costs_no_answer(tmp_path):
