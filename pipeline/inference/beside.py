@@ -87,7 +87,7 @@ def lay_beside(
     """Write FILES of the batch *name* into *staging*, drift's picture where it was measured."""
     from pipeline.inference import answers_plot, drift_plot  # matplotlib, for those who need it
 
-    timing = taken(stopwatch)
+    timing = taken(stopwatch, cores())
     rows = staging.columns(sorted({*OBSERVED, *SUMMARISED}))
     summary, classes = summarise(rows), model.classifier.classes
     observed = observe(rows, classes, embeddings.embeddings())

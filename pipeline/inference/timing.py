@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.serving.engine import cores
-
 DAMAGED = (OSError, ValueError, OverflowError, RecursionError)
 """What reading JSON of anybody's raises, and making numbers and times of it."""
 _FIRST_YEAR = 1970
@@ -67,9 +65,9 @@ class Timing:
         return {"published_at": at, "cores": self.cores, "figures": self.figures}
 
 
-def taken(stopwatch: Stopwatch) -> Timing:
+def taken(stopwatch: Stopwatch, cores: int) -> Timing:
     """Return what is known when all is answered."""
-    return Timing(datetime.now(UTC), cores(), stopwatch.figures())
+    return Timing(datetime.now(UTC), cores, stopwatch.figures())
 
 
 def read_timing(batch: Path) -> Timing | None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -108,3 +109,10 @@ def test_what_cannot_be_is_told_in_a_few_lines(project, arguments, word):
 def test_where_nothing_could_be_answered_the_exit_says_so(project):
     done = project.run("darkroom", "predict", *SEALED, "photos/broken.png", ok=False)
     assert done.returncode == 1 and "not_an_image" in done.stdout
+
+
+def test_nothing_is_told_to_anybody_and_nothing_is_left_in_the_users_home(project, tmp_path):
+    """ONNX Runtime, where it may, keeps a store there of what it sends to its makers."""
+    predict = (sys.executable, "-m", "pipeline.cli", "predict", *SEALED, "photos")
+    project.run("env", "-u", "CI", f"HOME={tmp_path}", *predict)
+    assert list(tmp_path.iterdir()) == []
