@@ -15,7 +15,7 @@ BINS = 20
 """Of confidence, of equal width, from 0 to 1; each holds its lower edge, the last its upper too."""
 SUMMARISED = ("label", "confidence", "reason", "abstain_reason")
 """The columns that are looked at."""
-_FEW = 10
+_FEW = 5
 """Classes that are told one by one."""
 
 

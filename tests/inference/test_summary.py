@@ -42,8 +42,8 @@ def test_where_every_label_is_relied_on_nothing_more_is_said():
 
 
 def test_many_classes_are_only_counted():
-    rows = [row(f"class {number}") for number in range(11)]
-    assert said(rows) == ["11 images: 11 labels of 11 classes, 0 refused"]
+    rows = [row(f"class {number}") for number in range(6)]
+    assert said(rows) == ["6 images: 6 labels of 6 classes, 0 refused"]
 
 
 def test_a_batch_of_refused_files_has_no_labels():
