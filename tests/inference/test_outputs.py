@@ -10,7 +10,7 @@ import pytest
 from predicted import answered, refused
 
 from pipeline.errors import ProjectError
-from pipeline.inference.outputs import legend, write_rows
+from pipeline.inference.outputs import legend, table_line, write_rows
 from pipeline.serving.abstention import AMBIGUOUS, NO_CLASS, OUT_OF_DISTRIBUTION
 
 FORMULAS = ("=1+1", "=HYPERLINK(1)", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1+1", "＝1+1")
@@ -65,6 +65,11 @@ def test_where_rows_fail_the_file_of_before_stays(tmp_path, suffix):
     with pytest.raises(KeyboardInterrupt):
         list(write_rows(out, rows()))
     assert out.read_bytes() == before and list(tmp_path.iterdir()) == [out]
+
+
+def test_no_label_steers_the_terminal():
+    line = table_line(answered("a.png", "\x1b[2J\u202ecat"))
+    assert line.isprintable() and "cat" in line
 
 
 def test_every_reason_to_abstain_is_explained():

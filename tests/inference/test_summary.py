@@ -41,6 +41,11 @@ def test_where_every_label_is_relied_on_nothing_more_is_said():
     assert said([row("cat")]) == ["1 image: 1 cat, 0 refused"]
 
 
+def test_no_class_steers_the_terminal():
+    (line,) = said([row("\x1b[2Jcat")])
+    assert line.isprintable()
+
+
 def test_many_classes_are_only_counted():
     rows = [row(f"class {number}") for number in range(6)]
     assert said(rows) == ["6 images: 6 labels of 6 classes, 0 refused"]

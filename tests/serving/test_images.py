@@ -557,3 +557,11 @@ def test_a_heavy_file_waits_for_its_turn_and_a_light_one_for_nobody():
         assert passed == [1000]
     heavy.join(10)
     assert passed == [1000, 10 * 2**20]
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_a_telephones_photo_is_told_what_it_is(brand):
+    with pytest.raises(UnreadableImage) as caught:
+        inspect(b"\x00\x00\x00\x18ftyp" + brand + bytes(100), Limits())
+    assert caught.value.reason == "not_an_image"
+    assert caught.value.detail.endswith("but HEIC: convert it to JPEG")
