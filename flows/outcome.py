@@ -18,7 +18,7 @@ from prefect.logging import get_run_logger
 from prefect.results import ResultRecord  # type: ignore[attr-defined]
 from prefect.states import Failed
 
-from pipeline.errors import CommandError, DarkroomError, in_the_way, of_the_disk
+from pipeline.errors import CommandError, DarkroomError, of_the_system
 
 _INTERRUPT_SECONDS = 8
 """From Ctrl-C to the prompt; a stage is ended within the first of them."""
@@ -31,13 +31,8 @@ def attempt(work: Callable[[], Any]) -> Any:
     except DarkroomError as error:
         return Failed(message=str(error), data=error)
     except Exception as error:
-        told = _of_the_system(error) if isinstance(error, OSError) else None
-        told = told or _bug(error)
+        told = (of_the_system(error) if isinstance(error, OSError) else None) or _bug(error)
         return Failed(message=str(told), data=told)
-
-
-def _of_the_system(error: OSError) -> DarkroomError | None:
-    return of_the_disk(error) or in_the_way(error)
 
 
 def value(state: Any) -> Any:

@@ -131,11 +131,11 @@ def of_the_disk(error: OSError) -> StorageError | None:
     )
 
 
-def in_the_way(error: OSError) -> StorageError | None:
-    """Return what it is to a person that something else lies in the place of a file or folder; None
-    for any other fault."""
+def of_the_system(error: OSError) -> StorageError | None:
+    """Return what the disk's faults are to a person, or that something else lies in the place of a
+    file or folder; None for any other fault."""
     if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
-        return None
+        return of_the_disk(error)
     return StorageError(
         os.strerror(error.errno),
         str(error.filename or f"below {Path.cwd()}"),

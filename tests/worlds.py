@@ -1,6 +1,7 @@
 """Small projects for tests: a git repository each, with the working tree's code."""
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -144,6 +145,11 @@ def watched(trace: Path) -> list[str]:
     watch."""
     calls = ["-y", "-e", "trace=open,openat,openat2", "-o", str(trace)]
     return ["strace", *_FAST, *calls] if can_trace() else []
+
+
+def opened(trace: Path) -> set[str]:
+    """What each descriptor led to that a command opened which was `watched`."""
+    return set(re.findall(r"= \d+<(/.*)>$", trace.read_text(errors="replace"), re.MULTILINE))
 
 
 def make_world(root: Path) -> World:

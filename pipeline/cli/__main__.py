@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from pipeline.cards import write_error
-from pipeline.errors import DarkroomError, in_the_way, of_the_disk
+from pipeline.errors import DarkroomError, of_the_system
 
 VERBS = {
     "run": ("pipeline.cli.run", "Take in, train, register, classify: everything, under Prefect"),
@@ -79,7 +79,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit("darkroom: interrupted")
     except OSError as error:
-        known = of_the_disk(error) or in_the_way(error)
+        known = of_the_system(error)
         if known is None:
             raise
         _fail(known)

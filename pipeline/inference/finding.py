@@ -43,7 +43,7 @@ def _places(name: str) -> list[Path]:
         return [Path(name)]
     found = []
     with suppress(OSError):  # longer than any name
-        found = [Path(each) for each in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207
+        found = [Path(each) for each in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207, of any root
     if not found:
         raise SourceError(
             f"there is no file, folder or match: {printable(name)[:200] or 'an empty name'}",

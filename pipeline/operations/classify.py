@@ -146,7 +146,7 @@ def _classify_new(
             failures.append(error)
             continue
         except StorageError as error:
-            failures.append(error)
+            failures.insert(0, error)  # it ends the run; the others have been told above
             break
         looked.add(new.files)
         if batch:

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -21,7 +20,7 @@ from hostile import (
     nearly_fifty_megapixels,
     write_corpus,
 )
-from worlds import World, make_world, watched
+from worlds import World, make_world, opened, watched
 
 in_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 IMPORTS = (
@@ -137,16 +136,15 @@ def test_nothing_is_opened_that_is_no_file_of_the_source(ingested):
     """Whatever name a link gives it: strace tells what each descriptor leads to."""
     if not ingested.trace.exists():
         pytest.skip("needs strace, and the right to use it")
-    trace = ingested.trace.read_text(errors="replace")
-    opened = set(re.findall(r"= \d+<(/.*)>$", trace, re.MULTILINE))
-    inside = {path for path in opened if path.startswith(f"{ingested.source}/bytes/modes/")}
+    found = opened(ingested.trace)
+    inside = {path for path in found if path.startswith(f"{ingested.source}/bytes/modes/")}
     assert len(inside) > 30, "the trace shows what is opened"
-    assert {path for path in opened if path.startswith(str(ingested.outside))} == set()
-    assert "/dev/zero" not in opened
-    assert {path for path in opened if path.startswith(f"{ingested.source}/places/links/")} == {
+    assert {path for path in found if path.startswith(str(ingested.outside))} == set()
+    assert "/dev/zero" not in found
+    assert {path for path in found if path.startswith(f"{ingested.source}/places/links/")} == {
         f"{ingested.source}/places/links/hard.png"
     }
-    assert {path for path in opened if path.startswith(f"{ingested.source}/places/no files/")} <= {
+    assert {path for path in found if path.startswith(f"{ingested.source}/places/no files/")} <= {
         f"{ingested.source}/places/no files/sparse.png"
     }
 

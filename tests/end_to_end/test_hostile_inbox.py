@@ -1,6 +1,5 @@
 """The hostile folder as an inbox: each file ends as exactly one row, and nothing is touched."""
 
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -19,7 +18,7 @@ from hostile import (
     write_corpus,
 )
 from refusals import refused
-from worlds import World, watched
+from worlds import World, opened, watched
 
 from pipeline.serving.images import Limits
 
@@ -124,13 +123,12 @@ def test_nothing_is_opened_that_is_no_file_of_the_inbox(classified):
     """Whatever name a link gives it: strace tells what each descriptor leads to."""
     if not classified.trace.exists():
         pytest.skip("needs strace, and the right to use it")
-    trace, inbox = classified.trace.read_text(errors="replace"), classified.inbox
-    opened = set(re.findall(r"= \d+<(/.*)>$", trace, re.MULTILINE))
-    inside = {path for path in opened if path.startswith(f"{inbox}/bytes/modes/")}
+    found, inbox = opened(classified.trace), classified.inbox
+    inside = {path for path in found if path.startswith(f"{inbox}/bytes/modes/")}
     assert len(inside) > 30, "the trace shows what is opened"
-    assert {path for path in opened if path.startswith(str(classified.outside))} == set()
-    assert "/dev/zero" not in opened
-    assert {path for path in opened if path.startswith(f"{inbox}/places/links/")} == {
+    assert {path for path in found if path.startswith(str(classified.outside))} == set()
+    assert "/dev/zero" not in found
+    assert {path for path in found if path.startswith(f"{inbox}/places/links/")} == {
         f"{inbox}/places/links/hard.png"
     }
 

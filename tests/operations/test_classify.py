@@ -3,6 +3,7 @@
 import pytest
 import reviews
 from desks import NAME, put, rows
+from disks import small_disk
 from refusals import refused
 from worlds import World
 
@@ -56,3 +57,18 @@ def test_an_inbox_by_another_name_is_the_same_one(desk: World, darkroom, tmp_pat
     for arguments in ((), ("--inbox", "link"), ("--inbox", str(world.home.inbox(NAME)))):
         assert darkroom(world, "classify", *arguments).returncode == 0
     assert len(rows(world)) == 2
+
+
+def test_a_full_disk_is_named_before_a_metadata_csv_that_keeps_its_folder_waiting(
+    desk: World, darkroom, tmp_path
+):
+    world = desk.fork(tmp_path / "project")
+    for folder in ("a", "b"):
+        put(world, folder, 2)
+    (world.home.inbox(NAME) / "a/metadata.csv").write_text("camera\nnorth\n")
+    world.home.predictions.mkdir(exist_ok=True)
+    with small_disk(world.home.predictions) as disk:
+        disk.lock()
+        done = darkroom(world, "classify")
+    refused(done, "predictions cannot be written")
+    assert f"passed by: {world.home.inbox(NAME)}/a: " in done.stdout
